@@ -1,0 +1,74 @@
+# `make` lists what there is. Every target sets up what it needs by itself; SETUP=none keeps it off the system.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SERVICES ?= api worker
+setup = sh scripts/setup.sh quiet
+
+.PHONY: help setup demo dev check format test base-image build-agent build-mgx test-image up down logs mongo redis bench clean
+
+help: ## this list
+	@echo 'make <target>, where the target is one of'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo 'SETUP=none installs nothing on the system: it says what is missing instead.'
+
+setup: ## npm packages and Node 26 (installs npm and libatomic1 as root on Debian)
+	@sh scripts/setup.sh
+
+demo: ## watch an agent build a small page in a container; no key needed
+	@$(setup)
+	@[ "$$ENGINE" = process ] || { sh scripts/docker.sh && sh scripts/build-agent.sh; } || true
+	@node src/main/demo.ts
+
+dev: ## the embedded server for developers, reloading on change
+	@$(setup)
+	@npm run --silent dev
+
+check: ## lint, format check and types
+	@$(setup)
+	@npm run --silent check
+
+format: ## write the format that check wants
+	@$(setup)
+	@npm run --silent format
+
+test: ## every test, on real services; prints passed, failed, skipped
+	@$(setup)
+	@sh scripts/test-tools.sh
+	@node tests/run.ts
+
+base-image: ## mgx-base:local, the base image made from Debian packages (needs root, no registry)
+	@sh scripts/docker.sh
+	@sh scripts/base-image.sh
+
+build-agent: ## the image mgx:latest: agent, api and worker
+	@sh scripts/build-agent.sh
+
+build-mgx: build-agent ## the same as build-agent
+
+test-image: build-agent ## that image from outside and inside: entry points, user, size, tools, secrets out of reach
+	@$(setup)
+	@MGX_TEST_IMAGE=$${AGENT_CONTAINER_IMAGE:-mgx:latest} node --test tests/infra/image*.test.ts
+
+up: ## api, worker, MongoDB and Redis with Docker Compose; prints the address
+	@sh scripts/up.sh
+
+down: ## stop what up started; data and workspaces stay
+	@sh scripts/down.sh
+
+logs: ## follow the logs of api and worker (SERVICES=mongodb: of others)
+	@sh scripts/compose.sh logs --follow --tail 100 $(SERVICES)
+
+mongo: ## a MongoDB shell on the services' database
+	@sh scripts/console.sh mongo
+
+redis: ## a Redis shell on the services' queue
+	@sh scripts/console.sh redis
+
+bench: ## the numbers of docs/benchmarks.md, measured here
+	@$(setup)
+	@sh scripts/docker.sh || true
+	@node bench/run.ts
+
+clean: ## remove node_modules and .cache (not images, data, workspaces)
+	rm -rf node_modules .cache

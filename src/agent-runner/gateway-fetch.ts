@@ -1,0 +1,58 @@
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { Readable } from 'node:stream'
+import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
+import { gatewayAddress } from './gateway-address.ts'
+
+/** The gateway does not answer, or not yet: the worker restarts, or another one takes the run over. Wait and ask again. */
+export class GatewayUnavailable extends Error {
+  constructor(detail: string) {
+    super(`the gateway is not there: ${detail}`)
+    this.name = 'GatewayUnavailable'
+  }
+}
+
+/** Statuses whose responses have no body (Fetch standard, "null body status"). */
+const BODILESS: ReadonlySet<number> = new Set([101, 103, 204, 205, 304])
+
+const toResponse = (incoming: IncomingMessage): Response => {
+  const headers = new Headers()
+  for (const [name, values] of Object.entries(incoming.headersDistinct))
+    for (const value of values ?? []) headers.append(name, value)
+  const status = incoming.statusCode ?? 502
+  const body = BODILESS.has(status) ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>)
+  return new Response(body, { status, headers })
+}
+
+/**
+ * `fetch` over the gateway of a job, whatever host the address names: the model API comes through the same socket as the
+ * events. Rejects with `GatewayUnavailable` while nothing that serves this run listens there.
+ */
+export const createGatewayFetch = (url: string): typeof globalThis.fetch => {
+  const address = gatewayAddress(url)
+  const agent = new Agent({ keepAlive: true })
+
+  return async (input, init) => {
+    const {
+      method,
+      url: target,
+      headers,
+      signal,
+      body,
+    } = new Request(input, { ...init, duplex: 'half' } as RequestInit)
+    const { pathname, search } = new URL(target)
+    const payload = body === null ? undefined : Buffer.from(await new Response(body).arrayBuffer())
+    const { promise, resolve, reject } = Promise.withResolvers<Response>()
+    const sent = request(
+      { ...address, agent, method, path: `${pathname}${search}`, headers: Object.fromEntries(headers), signal },
+      (incoming) => {
+        const reason = incoming.headers[GATEWAY_UNAVAILABLE_HEADER]
+        if (reason === undefined) return resolve(toResponse(incoming))
+        incoming.resume()
+        return reject(new GatewayUnavailable(String(reason)))
+      },
+    )
+    sent.on('error', (error) => reject(signal.aborted ? signal.reason : new GatewayUnavailable(error.message)))
+    sent.end(payload)
+    return promise
+  }
+}

@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto'
+import cors from '@fastify/cors'
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from '@fastify/type-provider-zod'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { MgxError } from '#contracts/errors.ts'
+import type { ApiDeps, RouteDeps } from './deps.ts'
+import { BODY_MAX_BYTES, badHttpAnswer, handleError } from './errors.ts'
+import { acceptJsonOnly } from './json-body.ts'
+import { createLiveResponses } from './live.ts'
+import { answerUnknownRoutes } from './not-found.ts'
+import { registerOpenApi } from './openapi.ts'
+import { guardQueue, guardStore } from './outage.ts'
+import { eventRoutes } from './routes/events.ts'
+import { generateRoutes } from './routes/generate.ts'
+import { healthRoutes } from './routes/health.ts'
+import { logRoutes } from './routes/logs.ts'
+import { runRoutes } from './routes/runs.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+import { stopRoutes } from './routes/stop.ts'
+import { registerSse } from './sse.ts'
+
+const HANDLER_TIMEOUT_MS = 15_000
+
+/** How long a client may take to send its request, milliseconds. */
+const REQUEST_TIMEOUT_MS = 30_000
+
+/** Longer parts of a path are answered by the router; an id has 63 characters at most, and deserves its own error. */
+const MAX_PARAM_LENGTH = 1_000
+
+const createServer = ({ log, config }: ApiDeps): FastifyInstance =>
+  Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    return503OnClosing: false,
+    genReqId: () => randomUUID(),
+    bodyLimit: BODY_MAX_BYTES,
+    handlerTimeout: config.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (error, request, reply) => {
+      handleError(error, request, reply)
+    },
+    clientErrorHandler: (error, socket) => {
+      if (error.code === 'ECONNRESET' || socket.destroyed) return
+      if (socket.writable) socket.write(badHttpAnswer(error.code === 'HPE_HEADER_OVERFLOW'))
+      socket.destroy(error)
+    },
+  })
+
+/** One line for each answer, with the route's pattern rather than the path, and its id in a header for support. */
+const logAnswers = (app: FastifyInstance): void => {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions } = request
+    const ms = Math.round(reply.elapsedTime)
+    request.log.info({ method, route: routeOptions.url, status: reply.statusCode, ms }, 'answered')
+  })
+}
+
+/** Requests on connections that are still open while the server closes. Fastify's own answer has another shape. */
+const refuseWhileClosing = (app: FastifyInstance): void => {
+  let closing = false
+  app.addHook('preClose', async () => {
+    closing = true
+  })
+  app.addHook('onRequest', async (_request, reply) => {
+    if (!closing) return
+    reply.header('connection', 'close')
+    throw new MgxError('UNAVAILABLE', 'The API is shutting down.', 'shutting down')
+  })
+}
+
+const allowOrigins = async (app: FastifyInstance, origins: readonly string[]): Promise<void> => {
+  if (origins.length === 0) return
+  await app.register(cors, {
+    origin: origins.includes('*') ? '*' : [...origins],
+    methods: ['GET', 'HEAD', 'POST'],
+    allowedHeaders: ['Accept', 'Authorization', 'Content-Type', 'Idempotency-Key', 'Last-Event-ID'],
+    exposedHeaders: ['Location', 'Retry-After', 'X-Request-Id', 'Idempotency-Key', 'Last-Event-ID'],
+    maxAge: 600,
+  })
+}
+
+/** The API as a Fastify app that does not listen: `inject` and `listen` are the caller's. It closes nothing it was given. */
+export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
+  const app = createServer(deps)
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  app.setErrorHandler(handleError)
+  acceptJsonOnly(app)
+  logAnswers(app)
+  refuseWhileClosing(app)
+  answerUnknownRoutes(app)
+  await allowOrigins(app, deps.config.corsOrigins)
+
+  const live = createLiveResponses(app)
+  const routeDeps: RouteDeps = {
+    store: guardStore(deps.store),
+    queue: guardQueue(deps.queue),
+    follower: deps.follower,
+    config: deps.config,
+    live,
+    sse: await registerSse(app, live, deps.config),
+    owner: `api-${randomUUID()}`,
+  }
+  await registerOpenApi(app, deps.config)
+  const routes = app.withTypeProvider<ZodTypeProvider>()
+  for (const add of [generateRoutes, sessionRoutes, runRoutes, eventRoutes, logRoutes, stopRoutes, healthRoutes]) {
+    add(routes, routeDeps)
+  }
+  return app
+}

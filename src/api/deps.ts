@@ -1,0 +1,52 @@
+import type { ZodTypeProvider } from '@fastify/type-provider-zod'
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify'
+import type { Logger } from 'pino'
+import type { JobQueue } from '#queue/job-queue.ts'
+import type { Follower } from '#store/follow.ts'
+import type { Store } from '#store/store.ts'
+import type { LiveResponses } from './live.ts'
+import type { Sse } from './sse.ts'
+
+export type ApiConfig = {
+  /** Origins whose pages may call the API; `*` = every origin; empty = none but its own. */
+  readonly corsOrigins: readonly string[]
+  /** Milliseconds between the comments that keep an idle event stream open. */
+  readonly heartbeatMs: number
+  /** How long a run may wait for a worker before it ends as `queue_timeout`. */
+  readonly queueTimeoutSeconds: number
+  /** Serve the browsable reference at /docs; it costs 40 MB of memory once somebody has looked. */
+  readonly docs: boolean
+  readonly version: string
+  /** Milliseconds that a request may take which is not a stream; 15 000 unless told. */
+  readonly handlerTimeoutMs?: number
+}
+
+export type ApiDeps = {
+  readonly store: Store
+  readonly follower: Follower
+  readonly queue: JobQueue
+  readonly log: Logger
+  readonly config: ApiConfig
+}
+
+/** What the routes get: store and queue whose outages are {@link MgxError}s, and the streams of this app. */
+export type RouteDeps = Omit<ApiDeps, 'log'> & {
+  readonly sse: Sse
+  readonly live: LiveResponses
+  /** Names this process on runs that it ends itself. */
+  readonly owner: string
+}
+
+export type ApiApp = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>

@@ -1,0 +1,112 @@
+import { MgxError } from '#contracts/errors.ts'
+import { GenerateAnswer, GenerateBody } from '#contracts/http.ts'
+import { newRunId } from '#contracts/ids.ts'
+import type { NewRun, Run } from '#contracts/run.ts'
+import { acceptRun } from '#store/accept-run.ts'
+import type { AcceptResult } from '#store/run-store.ts'
+import type { Store } from '#store/store.ts'
+import { bodyHash } from '../canonical-body.ts'
+import type { ApiApp, RouteDeps } from '../deps.ts'
+import { TENANT } from '../find.ts'
+import { hintQueue } from '../hint-queue.ts'
+import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
+import { ERROR_ANSWERS, GenerateHeaders, Nothing } from '../schemas.ts'
+import { SSE_ROUTE } from '../sse.ts'
+import { eventsUrl, runUrl } from '../urls.ts'
+import { watchFrames, watchRun } from '../watch.ts'
+
+const toNewRun = (body: GenerateBody, key: string | undefined, queueTimeoutSeconds: number): NewRun => {
+  const { session_id, workspace_id, framework, prompt, metadata, options = {} } = body
+  const hash = bodyHash(body)
+  const now = Date.now()
+  return {
+    run_id: newRunId(),
+    tenant_id: TENANT,
+    session_id,
+    workspace_id,
+    framework,
+    prompt,
+    options,
+    created_at: new Date(now),
+    queue_deadline_at: new Date(now + queueTimeoutSeconds * 1000),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(key === undefined ? {} : { idempotency_key: key, idempotency_hash: hash }),
+  }
+}
+
+const busy = (code: 'SESSION_BUSY' | 'WORKSPACE_BUSY', what: string, holder: Run): MgxError =>
+  new MgxError(code, `${what} has an active run.`, `run ${holder.run_id} of session "${holder.session_id}"`, {
+    run_id: holder.run_id,
+    session_id: holder.session_id,
+  })
+
+/** The run that stands for this request. Throws the 409s. */
+const acceptedRun = (result: AcceptResult, body: GenerateBody): Run => {
+  switch (result.outcome) {
+    case 'accepted':
+    case 'replayed':
+      return result.run
+    case 'session_busy':
+      throw busy('SESSION_BUSY', `The session "${body.session_id}"`, result.holder)
+    case 'workspace_busy':
+      throw busy('WORKSPACE_BUSY', `The workspace "${body.workspace_id}"`, result.holder)
+    case 'session_mismatch': {
+      const { workspace_id, framework } = result.session
+      const cause = `its workspace is "${workspace_id}", its framework "${framework}"`
+      throw new MgxError('SESSION_MISMATCH', `The session "${body.session_id}" is another one: ${cause}.`, cause)
+    }
+    case 'key_reused':
+      throw new MgxError(
+        'IDEMPOTENCY_KEY_REUSED',
+        'This Idempotency-Key was used with another body.',
+        `run ${result.run.run_id}`,
+      )
+  }
+}
+
+/** Where the run begins in its session's log, so that following it does not read what came before. */
+const beginning = async (store: Store, result: AcceptResult, run: Run): Promise<number> => {
+  if (result.outcome === 'accepted' && result.newSession) return 0
+  const { userMessage } = await store.events.marks(run.session_id, run.run_id)
+  return userMessage === undefined ? 0 : userMessage.seq - 1
+}
+
+const answer = (run: Run) => ({
+  session_id: run.session_id,
+  run_id: run.run_id,
+  job_id: run.run_id,
+  status: 'queued' as const,
+  events_url: eventsUrl(run),
+})
+
+export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config }: RouteDeps): void => {
+  app.post(
+    '/api/agent/generate',
+    {
+      ...SSE_ROUTE,
+      schema: {
+        summary: 'Hand a prompt to an agent',
+        description: 'Answers 202 at once; with `Accept: text/event-stream` it streams the events of the run instead.',
+        tags: ['runs'],
+        body: GenerateBody,
+        headers: GenerateHeaders,
+        response: { 202: GenerateAnswer, 204: Nothing, ...ERROR_ANSWERS },
+      },
+    },
+    async (request, reply) => {
+      const type = negotiate(request.headers.accept, [JSON_TYPE, SSE_TYPE])
+      const { body, headers } = request
+      const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
+      const result = await acceptRun(store, newRun)
+      const run = acceptedRun(result, body)
+      if (run.state === 'queued') await hintQueue(queue, run, request.log, result.outcome === 'accepted')
+      reply.header('location', runUrl(run))
+      if (type === JSON_TYPE) return reply.code(202).send(answer(run))
+
+      const seen = Number(headers['last-event-id'] ?? 0)
+      const watch = await watchRun(store, run, Math.max(seen, await beginning(store, result, run)), true)
+      if (watch === undefined) return reply.code(204).send(undefined)
+      return sse.stream(reply, (signal) => watchFrames(follower, watch, signal))
+    },
+  )
+}

@@ -1,0 +1,79 @@
+import { fastifySSE } from '@fastify/sse'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { type LiveResponse, type LiveResponses, orAborted } from './live.ts'
+
+/** One frame of an event stream. `data` has no carriage returns. */
+export type SseFrame = { readonly id?: number; readonly event?: string; readonly data?: string }
+
+export type Sse = {
+  /**
+   * Answers with an event stream of these frames, which ends when they do. `frames` gets a signal that aborts when the
+   * client has left or the server is closing, and must end then.
+   */
+  stream(reply: FastifyReply, frames: (signal: AbortSignal) => AsyncIterable<SseFrame>): Promise<FastifyReply>
+}
+
+/** Route option of every route that may answer with an event stream; the handler decides by itself whether it does. */
+export const SSE_ROUTE = { sse: 'manual' } as const
+
+/** Milliseconds a browser waits before it connects again. */
+const RETRY_MS = 1_000
+
+const HEARTBEAT = ': heartbeat\n\n'
+
+/** The library drops the number 0 and throws on a message without a `data` key. */
+const message = ({ id, event, data }: SseFrame) => ({
+  data,
+  ...(id === undefined ? {} : { id: String(id) }),
+  ...(event === undefined ? {} : { event }),
+})
+
+/** The library waits for `drain` and never notices that the client has left meanwhile, so that we race it with that. */
+const sendAll = async (
+  reply: FastifyReply,
+  { raw, signal }: LiveResponse,
+  frames: AsyncIterable<SseFrame>,
+): Promise<void> => {
+  for await (const frame of frames) {
+    if (signal.aborted) return
+    const sent = reply.sse.send(message(frame))
+    if (raw.writableNeedDrain) await orAborted(sent, signal)
+    else await sent
+  }
+}
+
+/**
+ * Event streams on `@fastify/sse`, which only this file knows. What the library leaves open is closed here and in live.ts:
+ * a client that leaves under back-pressure, headers that wait for the first event, handler time-outs, a server that
+ * cannot close, `id: 0`, frames without data, heartbeats into a full socket, half an answer that looks whole.
+ */
+export const registerSse = async (
+  app: FastifyInstance,
+  live: LiveResponses,
+  options: { readonly heartbeatMs: number },
+): Promise<Sse> => {
+  const open = new Set<LiveResponse>()
+  await app.register(fastifySSE, { heartbeatInterval: 0, serializer: String })
+
+  const timer = setInterval(() => {
+    for (const { raw } of open) if (!raw.writableNeedDrain && !raw.writableEnded) raw.write(HEARTBEAT)
+  }, options.heartbeatMs)
+  timer.unref()
+  app.addHook('onClose', async () => clearInterval(timer))
+
+  return {
+    stream: (reply, frames) =>
+      live.hold(reply, async (response) => {
+        open.add(response)
+        try {
+          reply.header('cache-control', 'no-cache, no-transform')
+          reply.sse.sendHeaders(200)
+          response.raw.flushHeaders()
+          await reply.sse.send({ data: undefined, retry: RETRY_MS })
+          await sendAll(reply, response, frames(response.signal))
+        } finally {
+          open.delete(response)
+        }
+      }),
+  }
+}

@@ -1,0 +1,13 @@
+/** Where things are on the gateway, apart from `gateway.ts` so that a runner that starts need not load zod for them. */
+export const GATEWAY_EVENTS_PATH = '/v1/events'
+export const GATEWAY_MODEL_PATH = '/v1/openai'
+
+/**
+ * On every answer that the gateway gives by itself because it cannot serve just now (a run it does not serve yet, a store
+ * it cannot reach, on its way out): ask again later; the model API never saw the request.
+ */
+export const GATEWAY_UNAVAILABLE_HEADER = 'x-mgx-gateway-unavailable'
+
+/** Bytes of one request body. */
+export const GATEWAY_EVENTS_MAX_BYTES = 4 * 1024 * 1024
+export const GATEWAY_MODEL_MAX_BYTES = 20 * 1024 * 1024

@@ -1,0 +1,63 @@
+import * as z from 'zod'
+import { FRAMEWORK_NAMES } from './frameworks.ts'
+import { ClientId } from './ids.ts'
+
+/** What travels through the queue: a hint that there is work. Everything else is in the run document. */
+export type QueueJob = { readonly run_id: string; readonly session_id: string }
+
+/**
+ * What a runner is told: one JSON line on its standard input, from the worker. It is the only way in for secrets,
+ * because the container's environment can be read by every process in it.
+ */
+export const RunnerJob = z.strictObject({
+  v: z.literal(1),
+  tenant_id: z.string(),
+  session_id: ClientId,
+  run_id: z.string().min(1),
+  workspace_id: ClientId,
+  framework: z.enum(FRAMEWORK_NAMES),
+  prompt: z.string(),
+  model: z.string().min(1),
+  max_steps: z.int().positive(),
+  max_cost_usd: z.number().positive().optional(),
+  /** Absolute, ISO-8601: the worker ends the run then, whatever the runner does. */
+  deadline: z.iso.datetime(),
+  /** The container this job line was written to. */
+  container_id: z.string().optional(),
+  channel: z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('gateway'),
+      /** `unix:/run/mgx/gw.sock` or `http://host:port`. */
+      url: z.string(),
+      token: z.string(),
+    }),
+    z.strictObject({
+      kind: z.literal('direct'),
+      mongodb_url: z.string(),
+      mongodb_db: z.string(),
+      openai_base_url: z.string().optional(),
+      openai_api_key: z.string(),
+    }),
+  ]),
+})
+
+export type RunnerJob = z.infer<typeof RunnerJob>
+
+/** Exit codes of the runner that mean something to the worker. */
+export const RUNNER_EXIT = {
+  ok: 0,
+  /** The run ended with an error that the runner itself reported in `finish`. */
+  failed: 1,
+  /** EX_NOINPUT of sysexits.h: no job line within 10 s; the worker starts the container once more. */
+  noJob: 66,
+  /** EX_TEMPFAIL: events could not be stored for 5 minutes. */
+  cannotStore: 75,
+  /** EX_CONFIG: the job or the environment is wrong. */
+  badJob: 78,
+  /** Ended from outside: 128 + SIGTERM. */
+  terminated: 143,
+} as const
+
+/** Where the socket directory of a run is mounted, and the socket's name in it. */
+export const GATEWAY_MOUNT = '/run/mgx'
+export const GATEWAY_SOCKET = 'gw.sock'

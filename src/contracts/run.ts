@@ -1,0 +1,116 @@
+import type { Cause, RunStatus } from './causes.ts'
+import type { Framework } from './frameworks.ts'
+
+/** `queued → starting → running → finished`; a queued run that is ended passes through `starting` too. */
+export type RunState = 'queued' | 'starting' | 'running' | 'finished'
+
+/** What a client may ask of one run. Absent = the installation's default. */
+export type RunOptions = {
+  readonly model?: string | undefined
+  readonly timeout_seconds?: number | undefined
+  readonly max_steps?: number | undefined
+  readonly max_cost_usd?: number | undefined
+}
+
+/** How the container ended, read from the engine before it is removed. */
+export type SandboxExit = {
+  readonly code: number | null
+  /** `lost`: the engine knows no such container any more; `killed`: a signal, not the kernel's OOM killer. */
+  readonly reason: 'exited' | 'oom' | 'killed' | 'lost'
+}
+
+/** Kept with the run and as the queue job's return value. */
+export type RunResult = {
+  readonly session_id: string
+  readonly run_id: string
+  readonly status: RunStatus
+  readonly cause: Cause
+  readonly error?: string
+  readonly elapsed_seconds: number
+  readonly container_exit_code?: number
+}
+
+/**
+ * The run document: the centre of mgx. Stored = accepted. Every change is one compare-and-set on
+ * `{run_id, attempt, state}`, so that an owner who slept changes nothing.
+ */
+export type Run = {
+  readonly run_id: string
+  readonly tenant_id: string
+  readonly session_id: string
+  readonly workspace_id: string
+  readonly framework: Framework
+  readonly prompt: string
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly options: RunOptions
+  readonly v: 1
+
+  readonly state: RunState
+  /** How often the run was taken up. */
+  readonly attempt: number
+  /** True while the run holds its session and its workspace; at most one such run each, by unique index. */
+  readonly lock: boolean
+  readonly idempotency_key?: string
+  /** SHA-256 of the body, hex: the same key with another body is refused. */
+  readonly idempotency_hash?: string
+
+  readonly created_at: Date
+  /** A run that nobody has taken up by then ends as `queue_timeout`. */
+  readonly queue_deadline_at: Date
+  /** Set at the first take-up, never moved. */
+  readonly started_at?: Date
+  readonly deadline_at?: Date
+  readonly finished_at?: Date
+
+  /** The process that took the run up, and when it last said so. */
+  readonly owner?: string
+  readonly seen_at?: Date
+  /** The daemon or cluster that holds the container. */
+  readonly engine_id?: string
+  readonly container_id?: string
+  /** True once the engine has said that no container of this run exists (or none was ever asked for). */
+  readonly container_gone: boolean
+  /** Until then nothing else starts on this workspace: set when a container was lost without proof of death. */
+  readonly quarantine_until?: Date
+  /** How often the container was started anew because no job line had arrived: 0 or 1. */
+  readonly restarts: number
+  /** SHA-256 of the run's gateway token, hex. */
+  readonly token_hash?: string
+
+  readonly exit?: SandboxExit
+  readonly result?: RunResult
+}
+
+/** What `accept` is given; the rest of the document follows from it. */
+export type NewRun = Pick<
+  Run,
+  | 'run_id'
+  | 'tenant_id'
+  | 'session_id'
+  | 'workspace_id'
+  | 'framework'
+  | 'prompt'
+  | 'metadata'
+  | 'options'
+  | 'created_at'
+  | 'queue_deadline_at'
+  | 'idempotency_key'
+  | 'idempotency_hash'
+>
+
+/** A session: a conversation on one workspace, of one framework for ever. */
+export type Session = {
+  readonly session_id: string
+  readonly tenant_id: string
+  readonly workspace_id: string
+  readonly framework: Framework
+  readonly created_at: Date
+  readonly v: 1
+}
+
+/** The texts of a result's `error` that the user's documents fix. */
+export const RESULT_TEXT = {
+  startFailed: (reason: string) => `Failed to create or monitor agent container: ${reason}`,
+  timeout: (seconds: number) => `Agent task timeout after ${seconds} seconds`,
+  exitedWithoutFinish: (code: number | null) => `Container exited with code ${code ?? 'unknown'} without FINISH event`,
+} as const

@@ -1,0 +1,149 @@
+import * as field from './config-fields.ts'
+import type { Variable } from './config-variables.ts'
+
+const MIB = 1024 ** 2
+
+const workspaceVariables = {
+  WORKSPACES_ROOT: {
+    says: 'Directory of the workspaces, as the worker sees it.',
+    rule: 'must be the path of a directory',
+    shape: field.directory,
+    fallback: './workspaces',
+  },
+  HOST_WORKSPACES_ROOT: {
+    says: 'The same directory as the Docker daemon sees it. They differ when the worker itself runs in a container.',
+    rule: 'must be an absolute path',
+    shape: field.text.regex(/^(\/|[A-Za-z]:[\\/])/),
+    otherwise: 'WORKSPACES_ROOT',
+  },
+  MGX_INSTALLATION: {
+    says: 'Name of this installation on container labels. A worker touches containers of its own installation only.',
+    rule: 'must be 1 to 63 characters: a letter or digit first, then letters, digits, "_", "." or "-"',
+    shape: field.name,
+    otherwise: 'derived from HOST_WORKSPACES_ROOT',
+  },
+} as const satisfies Record<string, Variable>
+
+const engineVariables = {
+  ENGINE: {
+    says: 'What runs the agents: docker, or process, which isolates nothing and is for development.',
+    rule: 'must be docker or process',
+    shape: field.text.regex(/^(docker|process)$/).transform((value) => (value === 'docker' ? 'docker' : 'process')),
+    otherwise: 'docker; make demo and npm run dev take process where no Docker answers',
+  },
+  DOCKER_HOST: {
+    says: 'Address of the Docker daemon.',
+    rule: 'must be a unix://, tcp://, http:// or https:// address',
+    shape: field.text.regex(/^(unix:\/\/\/|(tcp|https?):\/\/)./),
+    otherwise: 'unix:///var/run/docker.sock',
+  },
+  AGENT_CONTAINER_IMAGE: {
+    says: 'Image of the agent containers; make build-agent builds it.',
+    rule: 'must be the name of an image, such as mgx:latest',
+    shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$/),
+    fallback: 'mgx:latest',
+  },
+  AGENT_CONTAINER_MEMORY_LIMIT: {
+    says: 'Memory of an agent container, swap included.',
+    rule: 'must be a size of at least 64m: a whole number with k, m or g behind it, or of bytes',
+    shape: field.bytes(64 * MIB),
+    fallback: '2g',
+  },
+  AGENT_CONTAINER_CPU_QUOTA: {
+    says: 'Microseconds of CPU time per 100000: 100000 is one core.',
+    rule: 'must be a whole number from 1000 (a hundredth of a core)',
+    shape: field.int(1_000, 1e9),
+    fallback: '100000',
+  },
+  AGENT_CONTAINER_PIDS_LIMIT: {
+    says: 'Processes and threads that an agent container may have.',
+    rule: 'must be a whole number from 32 to 4194304',
+    shape: field.int(32, 4_194_304),
+    fallback: '512',
+  },
+  AGENT_TMP_SIZE: {
+    says: 'Size of /tmp and of the home directory in an agent container, each. They count towards its memory.',
+    rule: 'must be a size of at least 16m: a whole number with k, m or g behind it, or of bytes',
+    shape: field.bytes(16 * MIB),
+    fallback: '1g',
+  },
+  AGENT_NETWORK: {
+    says: 'Docker network of the agents; none cuts them off (gateway channel only).',
+    rule: 'must be the name of a Docker network',
+    shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/),
+    fallback: 'bridge',
+  },
+  AGENT_USER: {
+    says: 'Who the agent is in its container, and who owns new workspaces: numeric, never root.',
+    rule: 'must be uid:gid in numbers, and not root',
+    shape: field.user,
+    otherwise: '1000:1000 when the worker is root, else its own user',
+  },
+} as const satisfies Record<string, Variable>
+
+const runVariables = {
+  AGENT_TASK_TIMEOUT_SECONDS: {
+    says: 'Seconds that a run may take, counted from when a worker takes it up. A run may ask for another time.',
+    rule: 'must be a whole number of seconds from 1 to 86400',
+    shape: field.int(1, 86_400),
+    fallback: '1800',
+  },
+  AGENT_MAX_STEPS: {
+    says: 'Model calls that a run may make. A run may ask for another number.',
+    rule: 'must be a whole number from 1 to 1000',
+    shape: field.int(1, 1_000),
+    fallback: '100',
+  },
+  WORKER_CONCURRENCY: {
+    says: 'Runs that one worker has in hand at a time.',
+    rule: 'must be a whole number from 1 to 1000',
+    shape: field.int(1, 1_000),
+    fallback: '4',
+  },
+  RECONCILE_DRY_RUN: {
+    says: 'Reconcile only logs what it would end, enqueue or remove.',
+    rule: 'must be 1 or 0',
+    shape: field.flag,
+    fallback: '0',
+  },
+} as const satisfies Record<string, Variable>
+
+const channelVariables = {
+  AGENT_CHANNEL: {
+    says: 'How agents reach the outside: gateway (through the worker; no secret in the container) or direct (MongoDB and the model API by URL).',
+    rule: 'must be gateway or direct',
+    shape: field.text.regex(/^(gateway|direct)$/).transform((value) => (value === 'direct' ? 'direct' : 'gateway')),
+    fallback: 'gateway',
+  },
+  AGENT_MONGODB_URL: {
+    says: 'Direct channel: what an agent gets as MONGODB_URL. Give it a user that may only find and insert in events.',
+    rule: 'must be a mongodb:// or mongodb+srv:// URL',
+    shape: field.url('mongodb', 'mongodb+srv'),
+    secret: true,
+  },
+  GATEWAY_TCP_PORT: {
+    says: 'Gateway channel: serves it on this TCP port, for places where sockets cannot be mounted.',
+    rule: 'must be a TCP port: a whole number from 1 to 65535',
+    shape: field.int(1, 65_535),
+    otherwise: 'a unix socket for each run, mounted into its container',
+  },
+  GATEWAY_TCP_HOST: {
+    says: 'Address that the gateway listens on, with GATEWAY_TCP_PORT. Every request needs the token of its run.',
+    rule: 'must be a host name or an IP address',
+    shape: field.host,
+    fallback: '0.0.0.0',
+  },
+  GATEWAY_TCP_URL: {
+    says: 'Where the containers find it, with GATEWAY_TCP_PORT.',
+    rule: 'must be an http:// or https:// URL',
+    shape: field.baseUrl,
+    otherwise: 'http://host.docker.internal:<GATEWAY_TCP_PORT>',
+  },
+} as const satisfies Record<string, Variable>
+
+export const AGENTS = {
+  workspaces: workspaceVariables,
+  engine: engineVariables,
+  runs: runVariables,
+  channel: channelVariables,
+}

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto'
+import { type ChannelConfig, DEFAULT_TIMINGS, type WorkerConfig } from '#scheduler/worker-context.ts'
+import type { AGENTS } from './config-agent-variables.ts'
+import { modelApi, required } from './config-rules.ts'
+import type { GENERAL } from './config-variables.ts'
+import { ConfigError, type Values } from './read-env.ts'
+
+export type EngineSettings = {
+  readonly kind: 'docker' | 'process'
+  readonly installation: string
+  readonly image: string
+  readonly network: string
+  /** NODE_ENV=production: the process engine then refuses. */
+  readonly production: boolean
+}
+
+/** Who this process is; `undefined` where the system has no such numbers. */
+export type Machine = { readonly uid: number | undefined; readonly gid: number | undefined }
+
+export const thisMachine = (): Machine => ({ uid: process.getuid?.(), gid: process.getgid?.() })
+
+type AgentValues = Values<
+  (typeof AGENTS)['workspaces'] &
+    (typeof AGENTS)['engine'] &
+    (typeof AGENTS)['runs'] &
+    (typeof AGENTS)['channel'] &
+    (typeof GENERAL)['model']
+>
+
+/** The image's own user where we may give workspaces away (root), else ours: then the agent can write to what we make. */
+const defaultUser = ({ uid, gid }: Machine): string =>
+  uid === undefined || uid === 0 ? '1000:1000' : `${uid}:${gid ?? uid}`
+
+/** For the process engine: agents are this very user, whoever that is, and so are the owners of workspaces. */
+export const ownUser = ({ uid, gid }: Machine): string => `${uid ?? 0}:${gid ?? uid ?? 0}`
+
+/** Two checkouts on one machine share its Docker daemon: each must leave the other's containers alone. */
+const defaultInstallation = (hostRoot: string): string =>
+  `mgx-${createHash('sha256').update(hostRoot).digest('hex').slice(0, 8)}`
+
+/** Bytes of a unix socket's path (unix(7)), less what the gateway puts behind the root. */
+const ROOT_MAX_BYTES = 107 - '/.mgx/0123456789ab/gw.sock'.length
+
+const guardSocketPaths = (root: string): void => {
+  if (Buffer.byteLength(root) <= ROOT_MAX_BYTES) return
+  throw new ConfigError([
+    `WORKSPACES_ROOT=${root}: is longer than ${ROOT_MAX_BYTES} bytes, too long for the sockets of the gateway; ` +
+      'choose a shorter path, or set GATEWAY_TCP_PORT',
+  ])
+}
+
+const gatewayChannel = (values: AgentValues): ChannelConfig => {
+  const port = values.GATEWAY_TCP_PORT
+  if (port === undefined) {
+    if (values.GATEWAY_TCP_URL !== undefined) {
+      throw new ConfigError(['GATEWAY_TCP_URL: has no meaning without GATEWAY_TCP_PORT; set both or neither'])
+    }
+    guardSocketPaths(values.WORKSPACES_ROOT)
+    return { kind: 'gateway' }
+  }
+  if (values.AGENT_NETWORK === 'none') {
+    throw new ConfigError(['AGENT_NETWORK=none: an agent without a network cannot reach GATEWAY_TCP_PORT; unset one'])
+  }
+  return { kind: 'gateway', tcpUrl: values.GATEWAY_TCP_URL ?? `http://${DOCKER_HOST_NAME}:${port}` }
+}
+
+const directChannel = (values: AgentValues & Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>): ChannelConfig => {
+  if (values.AGENT_NETWORK === 'none') {
+    throw new ConfigError(['AGENT_NETWORK=none: needs AGENT_CHANNEL=gateway; in the direct one agents need a network'])
+  }
+  const url = required(
+    'AGENT_MONGODB_URL',
+    values.AGENT_MONGODB_URL,
+    'must be a mongodb:// URL with AGENT_CHANNEL=direct: agents get it, so give it a user that may only find and insert in events',
+  )
+  const { apiKey } = modelApi(values)
+  const base = values.OPENAI_BASE_URL
+  return {
+    kind: 'direct',
+    mongodbUrl: url,
+    mongodbDb: values.MONGODB_DB,
+    openaiApiKey: apiKey,
+    ...(base !== undefined && { openaiBaseUrl: base }),
+  }
+}
+
+/** Docker's name for the machine itself; on Linux it must be asked for, container by container. */
+const DOCKER_HOST_NAME = 'host.docker.internal'
+
+const extraHosts = (channel: ChannelConfig): readonly string[] =>
+  channel.kind === 'gateway' && channel.tcpUrl !== undefined && new URL(channel.tcpUrl).hostname === DOCKER_HOST_NAME
+    ? [`${DOCKER_HOST_NAME}:host-gateway`]
+    : []
+
+type ChannelValues = AgentValues & Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>>
+
+export const workerSettings = (values: ChannelValues, machine: Machine): WorkerConfig => {
+  const channel =
+    values.AGENT_CHANNEL === 'direct'
+      ? directChannel({ ...values, MONGODB_DB: values.MONGODB_DB ?? 'mgx' })
+      : gatewayChannel(values)
+  const hostWorkspacesRoot = values.HOST_WORKSPACES_ROOT ?? values.WORKSPACES_ROOT
+  return {
+    installation: values.MGX_INSTALLATION ?? defaultInstallation(hostWorkspacesRoot),
+    concurrency: values.WORKER_CONCURRENCY,
+    image: values.AGENT_CONTAINER_IMAGE,
+    user: values.AGENT_USER ?? defaultUser(machine),
+    network: values.AGENT_NETWORK,
+    extraHosts: extraHosts(channel),
+    limits: {
+      memoryBytes: values.AGENT_CONTAINER_MEMORY_LIMIT,
+      cpuQuota: values.AGENT_CONTAINER_CPU_QUOTA,
+      pids: values.AGENT_CONTAINER_PIDS_LIMIT,
+      tmpBytes: values.AGENT_TMP_SIZE,
+    },
+    workspacesRoot: values.WORKSPACES_ROOT,
+    hostWorkspacesRoot,
+    taskTimeoutSeconds: values.AGENT_TASK_TIMEOUT_SECONDS,
+    maxSteps: values.AGENT_MAX_STEPS,
+    model: values.OPENAI_MODEL,
+    channel,
+    timings: DEFAULT_TIMINGS,
+    reconcileDryRun: values.RECONCILE_DRY_RUN,
+  }
+}
+
+export const engineSettings = (
+  values: { readonly NODE_ENV: string | undefined },
+  worker: WorkerConfig,
+): Omit<EngineSettings, 'kind'> => ({
+  installation: worker.installation,
+  image: worker.image,
+  network: worker.network,
+  production: values.NODE_ENV === 'production',
+})

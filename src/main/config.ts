@@ -1,0 +1,134 @@
+import type { ApiConfig } from '#api/deps.ts'
+import type { WorkerConfig } from '#scheduler/worker-context.ts'
+import packageJson from '../../package.json' with { type: 'json' }
+import { AGENTS } from './config-agent-variables.ts'
+import {
+  type EngineSettings,
+  engineSettings,
+  type Machine,
+  ownUser,
+  thisMachine,
+  workerSettings,
+} from './config-agents.ts'
+import { type ModelApi, modelApi, required, tracingNotice } from './config-rules.ts'
+import { GENERAL } from './config-variables.ts'
+import { ConfigError, collect, type Env, readEnv, type Values } from './read-env.ts'
+
+export type Listen = { readonly host: string; readonly port: number }
+export type Services = { readonly mongodbUrl: string; readonly mongodbDb: string; readonly redisUrl: string }
+export type GatewaySettings = { readonly model: ModelApi; readonly tcp?: Listen }
+
+/** What every process has: how much it logs, and what it should say at its start. */
+export type ProcessSettings = { readonly logLevel: string; readonly notices: readonly string[] }
+
+export type ApiSettings = ProcessSettings & {
+  readonly listen: Listen
+  readonly api: ApiConfig
+  readonly services: Services
+}
+
+export type WorkerSettings = ProcessSettings & {
+  readonly worker: WorkerConfig
+  readonly engine: EngineSettings
+  /** In the gateway channel. */
+  readonly gateway?: GatewaySettings
+  readonly services: Services
+}
+
+/** All in one process. `engine.kind` and `model` are left open where the environment says nothing. */
+export type DevSettings = ProcessSettings & {
+  readonly listen: Listen
+  readonly portGiven: boolean
+  readonly api: ApiConfig
+  readonly worker: WorkerConfig
+  readonly engine: Omit<EngineSettings, 'kind'> & { readonly kind?: EngineSettings['kind'] }
+  readonly model?: ModelApi
+  readonly gatewayTcp?: Listen
+}
+
+/** Milliseconds between the comments that keep an idle event stream open: below the 30 s after which proxies give up. */
+const HEARTBEAT_MS = 15_000
+
+const API_TABLE = { ...GENERAL.http, ...GENERAL.services, ...GENERAL.process }
+const AGENT_TABLE = { ...AGENTS.workspaces, ...AGENTS.engine, ...AGENTS.runs, ...AGENTS.channel, ...GENERAL.model }
+const WORKER_TABLE = { ...AGENT_TABLE, ...GENERAL.services, ...GENERAL.process }
+const DEV_TABLE = { ...GENERAL.http, ...AGENT_TABLE, ...GENERAL.process }
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
+
+const guardListening = (http: Values<typeof GENERAL.http>): void => {
+  if (LOOPBACK.test(http.HOST) || http.INSECURE_NO_AUTH) return
+  throw new ConfigError([
+    `HOST=${http.HOST}: is beyond loopback, and there is no login yet: whoever reaches the port could run agents. ` +
+      'Keep HOST=127.0.0.1, or set INSECURE_NO_AUTH=1 where something else guards the port',
+  ])
+}
+
+const httpSettings = (http: Values<typeof GENERAL.http>): { listen: Listen; api: ApiConfig } => ({
+  listen: { host: http.HOST, port: http.PORT },
+  api: {
+    corsOrigins: http.CORS_ORIGINS ?? [],
+    heartbeatMs: HEARTBEAT_MS,
+    queueTimeoutSeconds: http.QUEUE_TIMEOUT_SECONDS,
+    docs: http.API_DOCS,
+    version: packageJson.version,
+  },
+})
+
+const services = (values: Values<typeof GENERAL.services>): Services => ({
+  mongodbUrl: required('MONGODB_URL', values.MONGODB_URL, GENERAL.services.MONGODB_URL.rule),
+  mongodbDb: values.MONGODB_DB,
+  redisUrl: required('REDIS_URL', values.REDIS_URL, GENERAL.services.REDIS_URL.rule),
+})
+
+const checkServices = (values: Values<typeof GENERAL.services>) =>
+  (['MONGODB_URL', 'REDIS_URL'] as const).map(
+    (name) => () => void required(name, values[name], GENERAL.services[name].rule),
+  )
+
+const listenOf = (host: string, port: number | undefined): Listen | undefined =>
+  port === undefined ? undefined : { host, port }
+
+/** What an API process needs to know. Throws `ConfigError`. */
+export const apiConfig = (env: Env): ApiSettings => {
+  const values = readEnv(env, API_TABLE)
+  collect([() => guardListening(values), ...checkServices(values)])
+  return { ...httpSettings(values), services: services(values), logLevel: values.LOG_LEVEL, notices: [] }
+}
+
+/** What a worker process needs to know. Throws `ConfigError`. */
+export const workerConfig = (env: Env, machine: Machine = thisMachine()): WorkerSettings => {
+  const values = readEnv(env, WORKER_TABLE)
+  collect([...checkServices(values), () => void modelApi(values), () => void workerSettings(values, machine)])
+  const worker = workerSettings(values, machine)
+  const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
+  const gateway = worker.channel.kind === 'gateway' && { gateway: { model: modelApi(values), ...(tcp && { tcp }) } }
+  const kind = values.ENGINE ?? 'docker'
+  return {
+    worker: kind === 'process' ? { ...worker, user: ownUser(machine) } : worker,
+    engine: { ...engineSettings(values, worker), kind },
+    ...gateway,
+    services: services(values),
+    logLevel: values.LOG_LEVEL,
+    notices: tracingNotice(values),
+  }
+}
+
+/** What the embedded mode needs to know (`npm run dev`, `make demo`): always the gateway channel. Throws `ConfigError`. */
+export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettings => {
+  const values = { ...readEnv(env, DEV_TABLE), AGENT_CHANNEL: 'gateway' as const }
+  collect([() => guardListening(values), () => void workerSettings(values, machine)])
+  const worker = workerSettings(values, machine)
+  const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
+  const hasModel = values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
+  return {
+    ...httpSettings(values),
+    portGiven: (env.PORT ?? '') !== '',
+    worker,
+    engine: { ...engineSettings(values, worker), ...(values.ENGINE && { kind: values.ENGINE }) },
+    ...(hasModel && { model: modelApi(values) }),
+    ...(tcp && { gatewayTcp: tcp }),
+    logLevel: values.LOG_LEVEL,
+    notices: tracingNotice(values),
+  }
+}

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Db, MongoClient, MongoServerError } from 'mongodb'
+
+/**
+ * The one-shot service of docker-compose.yml: makes MongoDB's replica set of one, the user of our services and the user
+ * of the agents, and ends when there is a primary. May be run again at any time: it also changes the passwords to what
+ * the environment says. Runs beside mongod (same network namespace), because only there may the first user be made.
+ */
+
+const SEED = 'mongodb://127.0.0.1:27017/?directConnection=true'
+/** What the members call each other, and so what every client is told to connect to. */
+const MEMBER = 'mongodb:27017'
+const PRIMARY_WITHIN_MS = 60_000
+
+/** Codes of MongoDB: https://www.mongodb.com/docs/manual/reference/error-codes/ */
+const CODES = { unauthorized: 13, authenticationFailed: 18, alreadyInitialized: 23, userNotFound: 11, roleNotFound: 31 }
+
+const isCode = (error: unknown, ...codes: number[]) =>
+  error instanceof MongoServerError && codes.includes(Number(error.code))
+
+const required = (name: string): string => {
+  const value = process.env[name]
+  if (value === undefined || value === '') {
+    process.stderr.write(`mongo-init: ${name} must be set; make up makes it\n`)
+    process.exit(78)
+  }
+  return value
+}
+
+const initiate = async (admin: Db): Promise<void> => {
+  try {
+    await admin.command({ replSetInitiate: { _id: 'rs0', members: [{ _id: 0, host: MEMBER }] } })
+  } catch (error) {
+    // Unauthorized: there are users already, and so there is a replica set.
+    if (!isCode(error, CODES.alreadyInitialized, CODES.unauthorized)) throw error
+  }
+}
+
+const untilPrimary = async (admin: Db): Promise<void> => {
+  const deadline = Date.now() + PRIMARY_WITHIN_MS
+  while (!(await admin.command({ hello: 1 })).isWritablePrimary) {
+    if (Date.now() > deadline) throw new Error(`no primary within ${PRIMARY_WITHIN_MS / 1000} s`)
+    await sleep(100)
+  }
+}
+
+const createRoot = async (admin: Db, password: string): Promise<void> => {
+  try {
+    await admin.command({ createUser: 'root', pwd: password, roles: ['root'] })
+  } catch (error) {
+    // MongoDB lets a stranger make the first user only: then this is not the first start.
+    if (!isCode(error, CODES.unauthorized)) throw error
+  }
+}
+
+type User = { readonly name: string; readonly pwd: string; readonly roles: readonly object[] }
+
+const putUser = async (admin: Db, { name, pwd, roles }: User): Promise<void> => {
+  try {
+    await admin.command({ updateUser: name, pwd, roles })
+  } catch (error) {
+    if (!isCode(error, CODES.userNotFound)) throw error
+    await admin.command({ createUser: name, pwd, roles })
+  }
+}
+
+/** An agent may read and add events: enough to write its log in order, and nothing it could change or take away. */
+const putAgentRole = async (admin: Db, db: string): Promise<void> => {
+  const privileges = [{ resource: { db, collection: 'events' }, actions: ['find', 'insert'] }]
+  try {
+    await admin.command({ updateRole: 'mgxAgent', privileges, roles: [] })
+  } catch (error) {
+    if (!isCode(error, CODES.roleNotFound)) throw error
+    await admin.command({ createRole: 'mgxAgent', privileges, roles: [] })
+  }
+}
+
+const asRoot = async (password: string, work: (admin: Db) => Promise<void>): Promise<void> => {
+  await using client = new MongoClient(SEED, { auth: { username: 'root', password } })
+  try {
+    await work(client.db('admin'))
+  } catch (error) {
+    if (!isCode(error, CODES.authenticationFailed)) throw error
+    throw new Error(
+      'MongoDB does not know the password MONGO_ROOT_PASSWORD: its data was made with another .env. ' +
+        'Bring that file back, or throw the data away (docker volume rm <project>_mongodb)',
+    )
+  }
+}
+
+const database = process.env.MONGODB_DB || 'mgx'
+const rootPassword = required('MONGO_ROOT_PASSWORD')
+const services: User = {
+  name: 'mgx',
+  pwd: required('MONGO_SERVICES_PASSWORD'),
+  roles: [
+    { role: 'readWrite', db: database },
+    { role: 'dbAdmin', db: database },
+  ],
+}
+const agents: User = {
+  name: 'mgx-agent',
+  pwd: required('MONGO_AGENTS_PASSWORD'),
+  roles: [{ role: 'mgxAgent', db: 'admin' }],
+}
+
+const putUsers = async (admin: Db): Promise<void> => {
+  await putUser(admin, services)
+  await putAgentRole(admin, database)
+  await putUser(admin, agents)
+}
+
+try {
+  await using stranger = new MongoClient(SEED)
+  const admin = stranger.db('admin')
+  await initiate(admin)
+  await untilPrimary(admin)
+  await createRoot(admin, rootPassword)
+  await asRoot(rootPassword, putUsers)
+  process.stdout.write(`mongo-init: replica set rs0 has a primary; users mgx and mgx-agent may use "${database}"\n`)
+} catch (error) {
+  process.stderr.write(`mongo-init: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { Logger } from 'pino'
+import type { JobQueue } from '#queue/job-queue.ts'
+import { openGateway } from '#scheduler/gateway.ts'
+import { startWorker } from '#scheduler/worker.ts'
+import type { WorkerConfig } from '#scheduler/worker-context.ts'
+import { createFollower } from '#store/follow.ts'
+import type { Store } from '#store/store.ts'
+import type { ChosenEngine } from './adapters.ts'
+import type { GatewaySettings } from './config.ts'
+import { untilThere } from './until-there.ts'
+
+type Parts = {
+  readonly store: Store
+  readonly queue: JobQueue
+  readonly engine: ChosenEngine
+  readonly worker: WorkerConfig
+  readonly gateway?: GatewaySettings
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/**
+ * A worker that takes runs. Waits for what is not there yet, saying so; `undefined` when `signal` aborts before that. Disposing
+ * hands its runs back.
+ */
+export const openWorker = async (parts: Parts): Promise<AsyncDisposable | undefined> => {
+  try {
+    return await open(parts)
+  } catch (error) {
+    if (parts.signal.aborted) return undefined
+    throw error
+  }
+}
+
+const open = async ({
+  store,
+  queue,
+  engine: chosen,
+  worker,
+  gateway,
+  log,
+  signal,
+}: Parts): Promise<AsyncDisposable> => {
+  const { engine, check } = chosen
+  const there = <T>(what: string, attempt: () => Promise<T>) => untilThere(what, attempt, { log, signal })
+  await Promise.all([
+    there('the store', () => store.runs.ping()),
+    there('the queue', () => queue.ping()),
+    there(`the ${engine.name} engine`, check),
+  ])
+  const engineId = await there(`the ${engine.name} engine`, () => engine.engineId())
+  await using stack = new AsyncDisposableStack()
+  const onError = (err: unknown) => log.warn({ err }, 'following a log: trying again')
+  const follower = stack.use(createFollower(store.events, { onError }))
+  const served =
+    gateway &&
+    stack.use(
+      await openGateway({
+        events: store.events,
+        upstream: gateway.model,
+        log,
+        ...(gateway.tcp && { tcp: gateway.tcp }),
+      }),
+    )
+  const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
+  stack.use(
+    startWorker({
+      store,
+      follower,
+      queue,
+      engine,
+      engineId,
+      log,
+      owner,
+      config: worker,
+      held: new Set(),
+      ...(served && { gateway: served }),
+    }),
+  )
+  const { installation, image, concurrency, channel } = worker
+  log.info({ engine: engineId, installation, image, concurrency, channel: channel.kind }, 'the worker takes runs')
+  return stack.move()
+}

@@ -1,0 +1,80 @@
+import type { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import type { SandboxExit } from '#contracts/run.ts'
+import { pause } from '../patience.ts'
+import { askUnless, CALL_MS, containersOf, type Daemon } from './docker-daemon.ts'
+import type { SandboxRef } from './engine.ts'
+import { exitFrom, LOST } from './exit-reason.ts'
+
+/** The daemon is asked anew this often, in case the waiting connection died without a word. */
+const RECHECK_MS = 30_000
+
+/** A container that was created and not started by then was left by a worker that died: nobody will start it. */
+const UNSTARTED_MS = 30_000
+const POLL_MS = 100
+
+type State = Docker.ContainerInspectInfo['State']
+
+const stateOf = async (docker: Docker, id: string): Promise<State | undefined> => {
+  const info = await askUnless([404], CALL_MS, (abortSignal) => docker.getContainer(id).inspect({ abortSignal }))
+  return info?.State
+}
+
+/** As a stream, because `container.wait()` of dockerode never settles when the connection breaks. */
+const openWait = (docker: Docker, id: string, abortSignal: AbortSignal): Promise<Readable> =>
+  new Promise((resolve, reject) => {
+    const request = {
+      path: `/containers/${id}/wait?`,
+      method: 'POST',
+      options: { condition: 'not-running' },
+      statusCodes: { 200: true },
+      isStream: true,
+      abortSignal,
+    }
+    docker.modem.dial(request, (error: Error | null, stream: unknown) =>
+      error ? reject(error) : resolve(stream as Readable),
+    )
+  })
+
+/** Resolves when the container stops, with its exit code; or with nothing when it is time to look again. */
+const untilStopped = async (docker: Docker, id: string, signal: AbortSignal): Promise<number | undefined> => {
+  const round = AbortSignal.any([signal, AbortSignal.timeout(RECHECK_MS)])
+  try {
+    let body = ''
+    for await (const chunk of await openWait(docker, id, round)) body += chunk
+    const { StatusCode } = JSON.parse(body) as { StatusCode?: number }
+    return StatusCode
+  } catch {
+    // Broken, refused or timed out: the next look at the container says what that means.
+    await pause(POLL_MS, signal)
+    return undefined
+  }
+}
+
+/** `SandboxEngine.wait`. */
+export const waitForExit = async (
+  daemon: Daemon,
+  ref: SandboxRef,
+  signal: AbortSignal,
+  unstartedMs = UNSTARTED_MS,
+): Promise<SandboxExit> => {
+  signal.throwIfAborted()
+  const [found] = await containersOf(daemon, ref)
+  if (!found) return LOST
+  const since = Date.now()
+  let seen: number | undefined
+  for (;;) {
+    signal.throwIfAborted()
+    const state = await stateOf(daemon.docker, found.containerId)
+    // Removed under our feet: the exit code may have come first.
+    if (!state) return seen === undefined ? LOST : exitFrom(seen, false)
+    if (state.Status === 'created') {
+      if (Date.now() - since > unstartedMs) return LOST
+      await pause(POLL_MS, signal)
+    } else if (state.Running) {
+      seen = await untilStopped(daemon.docker, found.containerId, signal)
+    } else {
+      return exitFrom(state.ExitCode, state.OOMKilled)
+    }
+  }
+}

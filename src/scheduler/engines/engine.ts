@@ -1,0 +1,102 @@
+import type { StartFailure } from '#contracts/causes.ts'
+import type { SandboxExit } from '#contracts/run.ts'
+
+/** Which container: the name is resolved, the run label checked, and every call made on the immutable container id. */
+export type SandboxRef = { readonly session_id: string; readonly run_id: string }
+
+export type SandboxLimits = {
+  /** Memory and swap together, bytes. */
+  readonly memoryBytes: number
+  /** Microseconds of CPU per 100 000 (100000 = one core). */
+  readonly cpuQuota: number
+  readonly pids: number
+  /** Size of /tmp, and of HOME likewise, bytes: both lie in memory and count towards `memoryBytes`. */
+  readonly tmpBytes: number
+}
+
+/** Everything an engine needs to start one agent container; data only, made by `sandboxSpec` (pure). */
+export type SandboxSpec = SandboxRef & {
+  readonly tenant_id: string
+  readonly workspace_id: string
+  readonly name: string
+  readonly image: string
+  /** `uid:gid`, numeric. */
+  readonly user: string
+  /** The workspace as this process sees it, and as the engine's host sees it. */
+  readonly workspace: { readonly path: string; readonly hostPath: string }
+  /** The directory of this run's gateway socket, likewise; absent in the direct channel and over TCP. */
+  readonly gatewayDir?: { readonly path: string; readonly hostPath: string }
+  /** The harmless part: anything in the container can read it. */
+  readonly env: Readonly<Record<string, string>>
+  readonly network: string
+  readonly limits: SandboxLimits
+  readonly labels: Readonly<Record<string, string>>
+  /** Hosts to add to /etc/hosts as `name:ip` (`host-gateway` for the machine itself). */
+  readonly extraHosts: readonly string[]
+}
+
+export type SandboxInfo = SandboxRef & {
+  readonly containerId: string
+  readonly workspace_id: string
+  readonly running: boolean
+  /** False: created and never started (yet): its creator is between the two, or died there. */
+  readonly started: boolean
+  readonly createdAt: Date
+}
+
+export type StartResult = {
+  readonly containerId: string
+  /** The run's container was there already: no job line was written. */
+  readonly adopted: boolean
+}
+
+/** Why an engine cannot do what it was asked, with the cause the run ends with and what an operator can do about it. */
+export class EngineError extends Error {
+  readonly failure: StartFailure
+  readonly remediation: string
+  constructor(failure: StartFailure, message: string, remediation: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'EngineError'
+    this.failure = failure
+    this.remediation = remediation
+  }
+}
+
+/**
+ * Port: what can start and stop agent containers: docker, process, later kubernetes. Addressed by session and run, so a
+ * worker that restarted needs no handle.
+ *
+ * `engineId`: this daemon or cluster; the same for every worker of it, and after its restart.
+ * `check`: rejects (`EngineError`) with the reason it cannot run here and what to do.
+ * `start`: creates and starts the container, then writes `jobLine(containerId)` to its standard input and closes that.
+ *   The run's own container is there already = adopt it (nothing is created or written). While a container of *another* run of
+ *   this session or this workspace (by label) exists it waits for its removal, which is its owner's business, until
+ *   `signal` aborts. The run's own container that was created and not started for 5 s (its creator died) is replaced.
+ *   Rejects with `EngineError`, or with `signal.reason`, having left nothing behind as far as the engine answers.
+ * `find`: the run's container, or `undefined`; rejects with `engine_unavailable` when the engine does not answer.
+ * `logs`: stdout and stderr as they come, from the first byte, until exit or `signal` (ends quietly); a slow reader slows
+ *   the reading. The same bytes in the same order when read again. Nothing for an unknown run. Rejects with
+ *   `engine_unavailable` when the connection breaks: read again from the first byte.
+ * `wait`: how it ended, as a value; `lost` when the engine knows it no more, or nobody has started it within 30 s.
+ *   Rejects when the engine does not answer (`engine_unavailable`) or `signal` aborts (`signal.reason`).
+ * `stop`: TERM, `graceMs`, KILL. Resolves when it is not running any more. Repeatable; unknown run = nothing.
+ * `remove`: with everything the engine made for it, running or not. Repeatable; unknown run = nothing. With
+ *   `containerId`, only that very container.
+ * `list`: every agent container of this installation, running or not.
+ * A call that the engine does not answer in time rejects with `engine_unavailable`.
+ * None of them touches a container of another run, whatever its name.
+ */
+export interface SandboxEngine {
+  readonly name: string
+  /** True when the runner sees this machine's own paths (no mounts): socket paths in the job line are then real ones. */
+  readonly sharesPaths: boolean
+  engineId(): Promise<string>
+  check(): Promise<void>
+  start(spec: SandboxSpec, jobLine: (containerId: string) => string, signal: AbortSignal): Promise<StartResult>
+  find(ref: SandboxRef): Promise<SandboxInfo | undefined>
+  logs(ref: SandboxRef, signal: AbortSignal): AsyncIterable<Uint8Array>
+  wait(ref: SandboxRef, signal: AbortSignal): Promise<SandboxExit>
+  stop(ref: SandboxRef, graceMs: number): Promise<void>
+  remove(ref: SandboxRef, containerId?: string): Promise<void>
+  list(): Promise<SandboxInfo[]>
+}

@@ -1,0 +1,48 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type ErrorCode, MgxError } from '#contracts/errors.ts'
+import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
+
+export const sendJson = (response: ServerResponse, status: number, body: unknown): void => {
+  const text = JSON.stringify(body)
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+  response.end(text)
+}
+
+/** Says that the gateway cannot serve this just now; the runner asks again until its deadline. */
+export const sendUnavailable = (
+  response: ServerResponse,
+  code: 'UNAUTHORIZED' | 'UNAVAILABLE',
+  detail: string,
+): void => {
+  const error = new MgxError(code, 'The gateway cannot serve this run just now.', detail)
+  response.setHeader(GATEWAY_UNAVAILABLE_HEADER, detail)
+  sendJson(response, error.status, error.toBody())
+}
+
+export const refuse = (code: ErrorCode, message: string): MgxError => new MgxError(code, message)
+
+/**
+ * Throws away what is left of a request, so that a client that still writes reads the answer instead of a broken
+ * connection.
+ */
+export const drain = async (request: IncomingMessage): Promise<void> => {
+  request.resume()
+  if (request.complete || request.destroyed) return
+  const over = Promise.withResolvers<void>()
+  request.once('close', over.resolve)
+  request.once('end', over.resolve)
+  await over.promise
+}
+
+/** The whole body; throws PAYLOAD_TOO_LARGE once all of a longer one has been read away. */
+export const readBody = async (request: IncomingMessage, maxBytes: number): Promise<Buffer> => {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of request as AsyncIterable<Buffer>) {
+    size += part.length
+    if (size <= maxBytes) parts.push(part)
+  }
+  if (size > maxBytes)
+    throw refuse('PAYLOAD_TOO_LARGE', `A body here has at most ${maxBytes} bytes; this one had ${size}.`)
+  return Buffer.concat(parts)
+}

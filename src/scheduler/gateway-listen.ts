@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto'
+import { chmod, lstat, rename, unlink } from 'node:fs/promises'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { ListenOptions } from 'node:net'
+import { dirname, join } from 'node:path'
+
+/** Bytes of a socket's path: `sun_path` of unix(7), less the NUL at its end. */
+const PATH_MAX_BYTES = 107
+
+const listen = async (listener: RequestListener, options: ListenOptions): Promise<Server> => {
+  const server = createServer(listener)
+  const listening = Promise.withResolvers<void>()
+  server.once('error', listening.reject)
+  server.listen(options, listening.resolve)
+  await listening.promise
+  return server
+}
+
+const close = async (server: Server): Promise<void> => {
+  const closed = Promise.withResolvers<void>()
+  server.close(() => closed.resolve())
+  server.closeAllConnections()
+  await closed.promise
+}
+
+export type Listening = AsyncDisposable & { readonly port: number }
+
+export const listenTcp = async (listener: RequestListener, host: string, port: number): Promise<Listening> => {
+  const server = await listen(listener, { host, port })
+  const address = server.address()
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : port,
+    [Symbol.asyncDispose]: () => close(server),
+  }
+}
+
+const inodeOf = (path: string): Promise<bigint | undefined> =>
+  lstat(path, { bigint: true }).then(
+    (entry) => entry.ino,
+    () => undefined,
+  )
+
+/**
+ * Listens at a path where an earlier owner may have left its socket, or may still listen: bound under another name and
+ * renamed, so that the change is one step, and so that the earlier owner, when it closes, cannot take our socket away.
+ * Any user may connect; the directory decides who comes that far.
+ */
+export const listenUnix = async (listener: RequestListener, path: string): Promise<AsyncDisposable> => {
+  const bytes = Buffer.byteLength(path)
+  if (bytes > PATH_MAX_BYTES)
+    throw new Error(
+      `the gateway socket ${path} has a path of ${bytes} bytes, more than the ${PATH_MAX_BYTES} a unix socket may have; choose a shorter WORKSPACES_ROOT`,
+    )
+  const name = randomBytes(3).toString('hex')
+  const bound = join(dirname(path), name)
+  const server = await listen(listener, { path: bound })
+  try {
+    await chmod(bound, 0o666)
+    await rename(bound, path)
+  } catch (error) {
+    await close(server)
+    throw error
+  }
+  const ours = await inodeOf(path)
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await close(server)
+      if ((await inodeOf(path)) === ours) await unlink(path).catch(() => undefined)
+    },
+  }
+}

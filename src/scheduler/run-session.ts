@@ -1,0 +1,142 @@
+import { RESULT_TEXT } from '#contracts/run.ts'
+import type { JobHandler, JobOutcome } from '#queue/job-queue.ts'
+import { announceRun } from '#store/announce.ts'
+import { endRun, tidyRun } from './end-run.ts'
+import { startLogPump } from './log-pump.ts'
+import { type Opened, openSandbox, type Plan, planSandbox, renewToken, serveGateway } from './open-sandbox.ts'
+import { untilDone, within } from './patience.ts'
+import { holdRun, type OwnedRun } from './run-ownership.ts'
+import { takeUp } from './take-up.ts'
+import { askEngine, type EngineHealth, type Verdict, verdictOf, watchExit, watchLogAndDeadline } from './watch.ts'
+import { OwnershipLost, type WorkerContext } from './worker-context.ts'
+
+/** Everything that one handler watches its run with. */
+type Watch = {
+  readonly ctx: WorkerContext
+  readonly owned: OwnedRun
+  /** What log or deadline come to. */
+  readonly decided: Promise<Verdict>
+  readonly health: EngineHealth
+  readonly signal: AbortSignal
+}
+
+/**
+ * A verdict that comes before `work` is done aborts it, waits for it, and wins. Not for ever: an engine that hangs must
+ * not keep a run from its end.
+ */
+const unlessDecided = async <T>(
+  { ctx, owned, decided, signal }: Watch,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T | Verdict> => {
+  const scope = new AbortController()
+  const working = work(AbortSignal.any([signal, scope.signal]))
+  try {
+    return await Promise.race([working, decided])
+  } finally {
+    scope.abort()
+    const settled = working.catch(() => {})
+    await within(settled, ctx.config.timings.enginePatience, owned.lost).catch(() => {})
+  }
+}
+
+type NoJob = { readonly kind: 'no_job'; readonly containerId: string }
+
+/** One container's life: served, opened, watched. `no_job` comes back to the caller, everything else is ended here. */
+const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, { kind: 'end' }>): Promise<JobOutcome | NoJob> => {
+  const { ctx, owned, health } = watch
+  const gateway = await serveGateway(ctx, owned.run)
+  if ('kind' in gateway) return await endRun(ctx, owned, ...causeOf(gateway))
+  await using _gateway = gateway
+  const opened: Opened | Verdict = await unlessDecided(watch, (inner) => openSandbox(ctx, owned, plan, inner))
+  if (opened.kind === 'finish') return await tidyRun(ctx, owned, opened.finish)
+  if (opened.kind !== 'open') return await endRun(ctx, owned, ...causeOf(opened))
+  await using pump = startLogPump(ctx, owned.run)
+  const verdict = await unlessDecided(watch, (inner) => watchExit(ctx, owned.run, health, inner))
+  if (verdict.kind === 'finish') return await tidyRun(ctx, owned, verdict.finish, pump)
+  if (verdict.kind === 'no_job' && owned.run.restarts === 0) return { ...verdict, containerId: opened.containerId }
+  return await endRun(ctx, owned, ...causeOf(verdict), pump)
+}
+
+const causeOf = (end: Exclude<Opened | Verdict, { kind: 'open' | 'finish' }>) =>
+  end.kind === 'no_job'
+    ? (['start_failed', RESULT_TEXT.startFailed('the runner got no job line, twice')] as const)
+    : ([end.cause, end.error] as const)
+
+/** Removes the container that got no job line by the id that was seen: a stale owner must not remove the second one. */
+const startAnew = async ({ ctx, owned, health }: Watch, { containerId }: NoJob, signal: AbortSignal): Promise<Plan> => {
+  await askEngine(ctx, owned.run, health, () => ctx.engine.remove(owned.run, containerId), signal)
+  return renewToken(owned, { restarts: 1 })
+}
+
+/** From take-up to the end of the run, or to the hand-back. */
+const runSession = async (
+  ctx: WorkerContext,
+  owned: OwnedRun,
+  firstToken: string | undefined,
+  signal: AbortSignal,
+): Promise<JobOutcome> => {
+  const { events } = ctx.store
+  const { session_id, run_id } = owned.run
+  const after = await untilDone(() => events.tail(session_id), signal)
+  const marks = await untilDone(() => events.marks(session_id, run_id), signal)
+  if (marks.userMessage === undefined) await untilDone(() => announceRun(events, owned.run), signal)
+  const early = verdictOf(marks)
+  if (early?.kind === 'finish') return tidyRun(ctx, owned, early.finish)
+  if (early !== undefined) return endRun(ctx, owned, ...causeOf(early))
+
+  const health: EngineHealth = { away: false }
+  const decided = watchLogAndDeadline(ctx, owned.run, after, health, signal)
+  decided.catch(() => {})
+  const watch: Watch = { ctx, owned, decided, health, signal }
+  const known = { agentStarted: marks.agentStart !== undefined, firstToken }
+  let plan = await unlessDecided(watch, (inner) => planSandbox(ctx, owned, known, health, inner))
+  for (;;) {
+    if (plan.kind === 'finish') return tidyRun(ctx, owned, plan.finish)
+    if (plan.kind === 'end' || plan.kind === 'no_job') return endRun(ctx, owned, ...causeOf(plan))
+    const outcome = await liveInSandbox(watch, plan)
+    if (outcome.kind !== 'no_job') return outcome
+    plan = await unlessDecided(watch, (inner) => startAnew(watch, outcome, inner))
+  }
+}
+
+/**
+ * The queue's handler: takes the run up, works it to its end, and answers with its result. A worker that shuts down hands
+ * the run back and leaves its container running; one that lost the run touches nothing more.
+ */
+export const createRunHandler =
+  (ctx: WorkerContext): JobHandler =>
+  async (job, handBack) => {
+    const later = { kind: 'later', delayMs: ctx.config.timings.heartbeat } as const
+    if (ctx.held.has(job.run_id)) return later
+    ctx.held.add(job.run_id)
+    try {
+      const taken = await takeUp(ctx, job.run_id)
+      if (taken.kind === 'not') return taken.outcome
+      return await work(ctx, taken.run, taken.token, handBack)
+    } catch (error) {
+      if (!(error instanceof OwnershipLost)) throw error
+      ctx.log.warn({ run_id: job.run_id }, error.message)
+      return later
+    } finally {
+      ctx.held.delete(job.run_id)
+    }
+  }
+
+const work = async (
+  ctx: WorkerContext,
+  run: OwnedRun['run'],
+  token: string | undefined,
+  handBack: AbortSignal,
+): Promise<JobOutcome> => {
+  await using owned = holdRun(ctx, run)
+  const scope = new AbortController()
+  try {
+    return await runSession(ctx, owned, token, AbortSignal.any([handBack, owned.lost, scope.signal]))
+  } catch (error) {
+    if (!handBack.aborted || owned.lost.aborted) throw error
+    await owned.handBack()
+    return { kind: 'later', delayMs: 0 }
+  } finally {
+    scope.abort()
+  }
+}

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { containerName } from '#contracts/ids.ts'
+import { GATEWAY_MOUNT, GATEWAY_SOCKET, type RunnerJob } from '#contracts/job.ts'
+import { LABELS } from '#contracts/labels.ts'
+import type { Run } from '#contracts/run.ts'
+import type { SandboxSpec } from './engines/engine.ts'
+import type { WorkerConfig } from './worker-context.ts'
+
+/** Where a run's gateway socket lies. Short: a socket path has at most 107 bytes (sun_path in unix(7), less the NUL). */
+export const gatewayDir = (root: string, runId: string): string =>
+  join(root, '.mgx', createHash('sha256').update(runId).digest('hex').slice(0, 12))
+
+export const gatewaySocket = (config: WorkerConfig, runId: string): string | undefined =>
+  config.channel.kind === 'gateway' && config.channel.tcpUrl === undefined
+    ? join(gatewayDir(config.workspacesRoot, runId), GATEWAY_SOCKET)
+    : undefined
+
+/** What the engine needs to start this run's container. Pure. `expires-at` outlives the deadline by the time an ending takes. */
+export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
+  const { timings } = config
+  const deadline = run.deadline_at ?? run.created_at
+  const expires = new Date(deadline.getTime() + timings.stopGrace + timings.enginePatience)
+  const usesSocket = gatewaySocket(config, run.run_id) !== undefined
+  return {
+    session_id: run.session_id,
+    run_id: run.run_id,
+    tenant_id: run.tenant_id,
+    workspace_id: run.workspace_id,
+    name: containerName(run.session_id),
+    image: config.image,
+    user: config.user,
+    workspace: {
+      path: join(config.workspacesRoot, run.workspace_id),
+      hostPath: join(config.hostWorkspacesRoot, run.workspace_id),
+    },
+    ...(usesSocket && {
+      gatewayDir: {
+        path: gatewayDir(config.workspacesRoot, run.run_id),
+        hostPath: gatewayDir(config.hostWorkspacesRoot, run.run_id),
+      },
+    }),
+    env: {
+      SESSION_ID: run.session_id,
+      RUN_ID: run.run_id,
+      WORKSPACE_ID: run.workspace_id,
+      FRAMEWORK: run.framework,
+    },
+    network: config.network,
+    limits: config.limits,
+    extraHosts: config.extraHosts,
+    labels: {
+      [LABELS.managed]: 'true',
+      [LABELS.installation]: config.installation,
+      [LABELS.session]: run.session_id,
+      [LABELS.run]: run.run_id,
+      [LABELS.workspace]: run.workspace_id,
+      [LABELS.role]: 'agent',
+      [LABELS.expiresAt]: expires.toISOString(),
+    },
+  }
+}
+
+const channelOf = (run: Run, config: WorkerConfig, token: string, sharesPaths: boolean): RunnerJob['channel'] => {
+  const { channel } = config
+  if (channel.kind === 'direct') {
+    return {
+      kind: 'direct',
+      mongodb_url: channel.mongodbUrl,
+      mongodb_db: channel.mongodbDb,
+      openai_api_key: channel.openaiApiKey,
+      ...(channel.openaiBaseUrl !== undefined && { openai_base_url: channel.openaiBaseUrl }),
+    }
+  }
+  const socket = sharesPaths
+    ? join(gatewayDir(config.workspacesRoot, run.run_id), GATEWAY_SOCKET)
+    : `${GATEWAY_MOUNT}/${GATEWAY_SOCKET}`
+  return { kind: 'gateway', url: channel.tcpUrl ?? `unix:${socket}`, token }
+}
+
+/** The one line a runner is told, newline included. Pure. */
+export const jobLine = (
+  run: Run,
+  config: WorkerConfig,
+  sandbox: { readonly containerId: string; readonly token: string; readonly sharesPaths: boolean },
+): string => {
+  const job: RunnerJob = {
+    v: 1,
+    tenant_id: run.tenant_id,
+    session_id: run.session_id,
+    run_id: run.run_id,
+    workspace_id: run.workspace_id,
+    framework: run.framework,
+    prompt: run.prompt,
+    model: run.options.model ?? config.model,
+    max_steps: run.options.max_steps ?? config.maxSteps,
+    ...(run.options.max_cost_usd !== undefined && { max_cost_usd: run.options.max_cost_usd }),
+    deadline: (run.deadline_at ?? run.created_at).toISOString(),
+    container_id: sandbox.containerId,
+    channel: channelOf(run, config, sandbox.token, sandbox.sharesPaths),
+  }
+  return `${JSON.stringify(job)}\n`
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { SessionEvent } from '#contracts/events.ts'
+import { calls, says } from './scripted-model.ts'
+import { checkLog, openWorld, UPSTREAM_KEY } from './world.ts'
+
+const typesOf = (log: readonly SessionEvent[]) => log.map((event) => event.event_type)
+
+test('a run says everything in order: agent_start first, each tool between its start and end, finish last', async (t) => {
+  const world = await openWorld(t, {
+    prompt: 'make a page',
+    replies: [
+      calls([{ name: 'write', args: { path: 'index.html', content: '<h1>Hi</h1>\n' } }], { text: 'I write it.' }),
+      calls([
+        { name: 'read', args: { path: 'index.html' } },
+        { name: 'edit', args: { path: 'index.html', edits: [{ old: 'Hi', new: 'Hello' }] } },
+        { name: 'bash', args: { command: 'cat index.html; exit 3' } },
+      ]),
+      says('All ', 'done.'),
+    ],
+  })
+  const runner = world.start()
+  assert.deepEqual(await runner.exited, { code: 0, signal: null }, runner.stderr())
+  const log = await world.log()
+  checkLog(log)
+  assert.deepEqual(
+    typesOf(log).filter((type) => !['message_delta', 'tool_output_delta', 'heartbeat'].includes(type)),
+    [
+      ...['user_message', 'run_state', 'agent_start'],
+      ...['message_complete', 'tool_start', 'file_changed', 'tool_end'],
+      ...['message_complete', 'tool_start', 'tool_end', 'tool_start', 'file_changed', 'tool_end'],
+      ...['tool_start', 'tool_end', 'message_complete', 'agent_end', 'finish'],
+    ],
+  )
+  assert.equal(await readFile(join(world.workspace, 'index.html'), 'utf8'), '<h1>Hello</h1>\n')
+  const ends = await world.of('tool_end')
+  assert.deepEqual(
+    ends.map(({ data }) => [data.tool_name, data.status, data.exit_code]),
+    [
+      ['write', 'ok', undefined],
+      ['read', 'ok', undefined],
+      ['edit', 'ok', undefined],
+      ['bash', 'error', 3],
+    ],
+  )
+  assert.match(ends[3]?.data.output ?? '', /^<h1>Hello<\/h1>\n\(exit code 3; /)
+  assert.deepEqual(
+    ends.map(({ data }) => data.last_in_batch),
+    [true, false, false, true],
+  )
+  const [finish] = await world.of('finish')
+  assert.equal(finish?.data.status, 'success')
+  assert.equal(finish?.data.cause, 'completed')
+  assert.equal(finish?.data.synthetic, false)
+  assert.equal(finish?.data.usage?.total_tokens, 45)
+  const [end] = await world.of('agent_end')
+  assert.deepEqual([end?.data.status, end?.data.steps, end?.data.tool_calls], ['completed', 3, 4])
+  assert.equal(end?.data.summary, 'All done.')
+})
+
+test('what the model is sent: the key of the gateway, the briefing, the tools, and each result behind its call', async (t) => {
+  const world = await openWorld(t, {
+    prompt: 'look around',
+    replies: [calls([{ name: 'read', args: { path: '.' } }]), says('Seen.')],
+  })
+  await writeFile(join(world.workspace, 'a.txt'), 'x')
+  await world.start().exited
+  const [first, second] = world.model.requests
+  assert.equal(first?.authorization, `Bearer ${UPSTREAM_KEY}`)
+  assert.equal(first?.model, 'scripted')
+  assert.deepEqual(
+    first?.tools.map((tool) => tool.function.name),
+    ['read', 'write', 'edit', 'bash'],
+  )
+  assert.deepEqual(
+    first?.messages.map((message) => message.role),
+    ['system', 'user'],
+  )
+  assert.match(String(first?.messages[0]?.content), /Plain HTML, CSS and JavaScript/)
+  assert.deepEqual(
+    second?.messages.map((message) => message.role),
+    ['system', 'user', 'assistant', 'tool'],
+  )
+  assert.match(String(second?.messages[3]?.content), /a\.txt/)
+})
+
+test('agent_start says what the run works with', async (t) => {
+  const world = await openWorld(t, { replies: [says('ok')] })
+  const job = world.job({ max_cost_usd: 2 })
+  await world.start(job).exited
+  const [start] = await world.of('agent_start')
+  const { runner_version, ...data } = start?.data ?? {}
+  assert.match(String(runner_version), /^\d+\.\d+\.\d+/)
+  assert.deepEqual(data, {
+    agent_name: 'mgx',
+    framework: 'static',
+    model: 'scripted',
+    tier: 'primary',
+    prompt: 'do it',
+    prompt_chars: 5,
+    tools: ['read', 'write', 'edit', 'bash'],
+    limits: { max_steps: 20, max_cost_usd: 2, deadline: job.deadline },
+    container_id: job.container_id,
+  })
+})
+
+test('a run that uses all its steps ends as max_steps', async (t) => {
+  const again = calls([{ name: 'bash', args: { command: 'true' } }])
+  const world = await openWorld(t, { replies: [again, again, again] })
+  const { code } = await world.start({ max_steps: 2 }).exited
+  assert.equal(code, 1)
+  checkLog(await world.log())
+  assert.equal(world.model.requests.length, 2)
+  const [end] = await world.of('agent_end')
+  assert.equal(end?.data.status, 'max_steps')
+  const [finish] = await world.of('finish')
+  assert.deepEqual([finish?.data.status, finish?.data.cause], ['failed', 'max_steps'])
+  assert.match(finish?.data.error ?? '', /2 steps.*max_steps/)
+})
+
+test('a deadline that no worker kept ends the run as timeout', async (t) => {
+  const world = await openWorld(t, { replies: [calls([{ name: 'bash', args: { command: 'sleep 60' } }])] })
+  const runner = world.start({ deadline: new Date(Date.now() + 4_000).toISOString() })
+  assert.equal((await runner.exited).code, 1)
+  const log = await world.log()
+  checkLog(log)
+  const [finish] = await world.of('finish')
+  assert.deepEqual([finish?.data.status, finish?.data.cause], ['timeout', 'timeout'])
+  assert.match(finish?.data.error ?? '', /^Agent task timeout after \d+ seconds$/)
+  assert.equal((await world.of('tool_end'))[0]?.data.status, 'aborted')
+})
+
+test('the output of the process is a story for people, without secrets', async (t) => {
+  const world = await openWorld(t, {
+    replies: [calls([{ name: 'bash', args: { command: 'echo hi', description: 'Greets' } }]), says('Bye.')],
+  })
+  const runner = world.start()
+  await runner.exited
+  assert.match(
+    runner.stdout(),
+    new RegExp(
+      `agent started: session ${world.run.session_id}.*\\nbash: Greets \\(ok, .*\\nBye\\.\\nagent ended: completed`,
+    ),
+  )
+  assert.equal(runner.stdout().includes(world.token), false)
+  assert.equal(runner.stderr(), '')
+})

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { docker } from '../infra/image.ts'
+import { bridgeAddress } from '../services/bridge.ts'
+import { openDocker } from '../services/docker.ts'
+import { testImage } from '../services/image.ts'
+import { follow, getJson, post } from './client.ts'
+import { type ComposeStack, noCompose, openComposeStack } from './compose-stack.ts'
+import { LIMIT, mainJobSuite } from './main-job.ts'
+
+const SET_UP = { timeout: 400_000 }
+
+const found = await openDocker()
+const skip = 'skip' in found ? found.skip : await noCompose()
+
+const inspectOne = async (stack: ComposeStack, service: string) => {
+  const [container] = JSON.parse((await docker(['inspect', `${stack.project}-${service}-1`])).stdout)
+  return container
+}
+
+/** A shell where the agents are: on their network, as their user. */
+const asAgent = (stack: ComposeStack, image: string, ...command: readonly string[]) => {
+  const place = ['--rm', '--network', `${stack.project}_agents`, '--workdir', '/opt/mgx/app']
+  return docker(['run', ...place, '--entrypoint', command[0] ?? '', image, ...command.slice(1)])
+}
+
+const reach = (host: string, port: number) => ['timeout', '3', 'bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`]
+
+describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
+  let stack: ComposeStack
+  let image: string
+
+  before(async () => {
+    if ('skip' in found) return
+    image = await testImage()
+    stack = await openComposeStack(image, await bridgeAddress(found.docker))
+  }, SET_UP)
+  after(() => stack?.[Symbol.asyncDispose](), SET_UP)
+
+  test('says where it is and how to go on', () => {
+    assert.match(stack.said, new RegExp(`up: ${stack.url} `))
+    assert.match(stack.said, /make down/)
+  })
+
+  mainJobSuite(async () => stack)
+
+  test('runs nothing of ours as root, and publishes the API on loopback only', LIMIT, async () => {
+    for (const service of ['api', 'worker']) {
+      const { Config, HostConfig } = await inspectOne(stack, service)
+      assert.match(Config.User, /^[1-9]\d*:\d+$/, service)
+      assert.deepEqual(HostConfig.CapDrop, ['ALL'], service)
+      assert.equal(HostConfig.ReadonlyRootfs, true, service)
+    }
+    const published = (
+      await docker(['ps', '--filter', `label=com.docker.compose.project=${stack.project}`])
+    ).stdout.match(/\S+->\S+/g)
+    assert.deepEqual(published, [`${new URL(stack.url).host}->8000/tcp`])
+    const owner = (await inspectOne(stack, 'worker')).Config.User.split(':').map(Number)
+    const { uid, gid } = await stat(join(stack.root, 'one-files/index.html'))
+    assert.deepEqual([uid, gid], owner, 'agents work as the user that the worker is')
+  })
+
+  test('agents reach MongoDB and nothing else of ours', LIMIT, async () => {
+    assert.equal((await asAgent(stack, image, ...reach('mongodb', 27017))).code, 0)
+    const others = (
+      [
+        ['redis', 6379],
+        ['api', 8000],
+        ['worker', 8000],
+      ] as const
+    ).map(async ([service, port]) => {
+      const { NetworkSettings } = await inspectOne(stack, service)
+      const places = Object.values<{ IPAddress: string }>(NetworkSettings.Networks).map(({ IPAddress }) => IPAddress)
+      for (const place of [service, ...places]) {
+        assert.notEqual((await asAgent(stack, image, ...reach(place, port))).code, 0, `${service} at ${place}`)
+      }
+    })
+    await Promise.all(others)
+  })
+
+  test('what an agent gets of MongoDB: it may read and add events, and not change or see more', LIMIT, async () => {
+    const { Config } = await inspectOne(stack, 'worker')
+    const url = Config.Env.find((line: string) => line.startsWith('AGENT_MONGODB_URL=')).slice(
+      'AGENT_MONGODB_URL='.length,
+    )
+    const script = `
+      const { MongoClient } = require('mongodb')
+      const db = new MongoClient(${JSON.stringify(url)}).db('mgx')
+      const events = db.collection('events')
+      const code = (promise) => promise.then(() => 'may', (error) => error.code)
+      Promise.all([
+        code(events.findOne()), code(events.deleteMany({})), code(events.updateMany({}, { $set: { x: 1 } })),
+        code(db.collection('runs').findOne()), code(events.drop()), code(db.collection('mine').insertOne({})),
+      ]).then((codes) => { console.log(codes.join(' ')); process.exit() })`
+    const { stdout, stderr } = await asAgent(stack, image, 'node', '-e', script)
+    assert.equal(stdout, 'may 13 13 13 13 13\n', stderr)
+  })
+
+  test('one variable changes the channel', LIMIT, async () => {
+    await stack.make('up', { AGENT_CHANNEL: 'gateway' })
+    assert.match(await stack.compose('logs', '--no-log-prefix', 'worker'), /"channel":"gateway"/)
+    const run = await post(stack.url, 'gateway', 'Make a page')
+    const events = await Array.fromAsync(follow(`${stack.url}${run.events_url}`))
+    assert.equal(events.at(-1)?.event_type, 'finish')
+    assert.equal(events.findLast((event) => event.event_type === 'finish')?.data.cause, 'completed')
+  })
+
+  test('down and up again: nothing is left meanwhile, and what was said is still there', SET_UP, async () => {
+    const events = () => getJson<{ events: unknown[] }>(`${stack.url}/api/agent/sessions/one/events?limit=1000`)
+    const before = await events()
+    assert.ok(before.events.length > 10)
+    await stack.make('down')
+    const left = await docker([
+      'ps',
+      '--all',
+      '--quiet',
+      '--filter',
+      `label=com.docker.compose.project=${stack.project}`,
+    ])
+    assert.equal(left.stdout, '')
+    assert.equal((await docker(['network', 'ls', '--quiet', '--filter', `name=${stack.project}`])).stdout, '')
+    await stack.make('up')
+    assert.deepEqual(await events(), before)
+  })
+
+  test('says what is wrong: no model, and a value that a service refuses', SET_UP, async () => {
+    await assert.rejects(
+      stack.make('up', { OPENAI_API_KEY: '', OPENAI_BASE_URL: '' }),
+      /no model API: put OPENAI_API_KEY/,
+    )
+    const refused = stack.make('up', { OPENAI_BASE_URL: 'nonsense' })
+    await assert.rejects(refused, /--- worker: .*restart.*\n.*OPENAI_BASE_URL=nonsense: must be an http/)
+  })
+})

@@ -1,0 +1,15 @@
+import { describe } from 'node:test'
+import { openDocker } from '../services/docker.ts'
+import { testImage } from '../services/image.ts'
+import { openServer } from './embedded-server.ts'
+import { mainJobSuite } from './main-job.ts'
+
+describe('embedded, agents as plain processes', () => {
+  mainJobSuite((t, env) => openServer(t, { ENGINE: 'process', ...env }))
+})
+
+const docker = await openDocker()
+
+describe('embedded, agents in containers', { skip: 'skip' in docker ? docker.skip : false }, () => {
+  mainJobSuite(async (t, env) => openServer(t, { ENGINE: 'docker', AGENT_CONTAINER_IMAGE: await testImage(), ...env }))
+})

@@ -1,0 +1,102 @@
+import type { SandboxEngine } from '#scheduler/engines/engine.ts'
+import type { ScriptedBox, ScriptedRunner } from './scripted-box.ts'
+import { type BeforeStart, create, findPlace, readLogs, remove, stop, waitFor } from './scripted-calls.ts'
+import { hangs } from './scripted-runners.ts'
+import { answer, boxOf, called, createWorld, drop, type EngineCall, type World } from './scripted-world.ts'
+
+export type EngineScript = {
+  /** What runs in the containers; default: hangs until TERM. Ready-made ones are in scripted-runners.ts. */
+  readonly runner?: ScriptedRunner
+  /**
+   * Between creating a container and starting it: throw (`startFailure`) to fail, wait to be slow. The container is there
+   * meanwhile, not started.
+   */
+  readonly beforeStart?: BeforeStart
+  readonly engineId?: string
+  readonly sharesPaths?: boolean
+}
+
+/** The engine, and what a test can see and do behind its back. */
+export type ScriptedEngine = SandboxEngine & {
+  /** Every call addressed to a run, in order. */
+  readonly calls: readonly EngineCall[]
+  /** Every container ever made, in order, removed ones too. */
+  readonly boxes: readonly ScriptedBox[]
+  /** The run's container that is there now: `print`, `end`, `output`, `exit`. */
+  box(runId: string): ScriptedBox | undefined
+  /** From now on it does not answer: every call rejects with `engine_unavailable`, those under way too. */
+  goAway(): void
+  comeBack(): void
+  /** The container vanishes from the engine. `alive`: its process goes on unseen, as behind a partition. */
+  lose(runId: string, how?: { readonly alive: boolean }): void
+}
+
+const KILLED = 137
+
+const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine> => ({
+  calls: world.calls,
+  boxes: world.boxes,
+  box: (runId) => [...world.there.values()].find(({ spec }) => spec.run_id === runId),
+  goAway() {
+    world.away = true
+    world.bell.ring()
+  },
+  comeBack() {
+    world.away = false
+  },
+  lose(runId, { alive } = { alive: false }) {
+    for (const box of [...world.there.values()].filter(({ spec }) => spec.run_id === runId)) {
+      drop(world, box)
+      if (!alive) box.end(KILLED)
+    }
+  },
+})
+
+/** An engine in memory that does what a test's script says. Nothing in it takes time but the grace of `stop`. */
+export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine => {
+  const world = createWorld()
+  return {
+    ...handles(world),
+    name: 'scripted',
+    sharesPaths: script.sharesPaths ?? false,
+    async engineId() {
+      answer(world)
+      return script.engineId ?? 'scripted'
+    },
+    check: async () => answer(world),
+    async start(spec, jobLine, signal) {
+      called(world, 'start', spec)
+      const own = await findPlace(world, spec, signal)
+      if (own) return { containerId: own.containerId, adopted: true }
+      const box = await create(world, spec, script.beforeStart, signal)
+      box.start(jobLine(box.containerId), script.runner ?? hangs)
+      return { containerId: box.containerId, adopted: false }
+    },
+    async find(ref) {
+      called(world, 'find', ref)
+      return boxOf(world, ref)?.info()
+    },
+    async *logs(ref, signal) {
+      if (signal.aborted) return
+      called(world, 'logs', ref)
+      yield* readLogs(world, ref, signal)
+    },
+    async wait(ref, signal) {
+      signal.throwIfAborted()
+      called(world, 'wait', ref)
+      return waitFor(world, ref, signal)
+    },
+    async stop(ref, graceMs) {
+      called(world, 'stop', ref)
+      await stop(world, ref, graceMs)
+    },
+    async remove(ref, containerId) {
+      called(world, 'remove', ref, containerId)
+      remove(world, ref, containerId)
+    },
+    async list() {
+      answer(world)
+      return [...world.there.values()].map((box) => box.info())
+    },
+  }
+}

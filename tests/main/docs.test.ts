@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { existsSync, globSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { CAUSE_NAMES } from '#contracts/causes.ts'
+import { FRAMEWORK_NAMES } from '#contracts/frameworks.ts'
+import { SECTIONS } from '#main/config-docs.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const PAGES = globSync(['*.md', 'docs/**/*.md', 'tests/*.md'], { cwd: ROOT })
+
+const read = (page: string) => readFile(join(ROOT, page), 'utf8')
+
+test('every link from page to page leads somewhere', async () => {
+  const broken: string[] = []
+  for (const page of PAGES) {
+    for (const [, target = ''] of (await read(page)).matchAll(/\]\((?!https?:|#)([^)#\s]+)[^)]*\)/g)) {
+      if (!existsSync(join(ROOT, dirname(page), target))) broken.push(`${page}: ${target}`)
+    }
+  }
+  assert.deepEqual(broken, [])
+})
+
+test('every make target that a page names exists', async () => {
+  const targets = new Set([...(await read('Makefile')).matchAll(/^([a-z-]+):/gm)].map(([, name]) => name))
+  const missing: string[] = []
+  for (const page of PAGES) {
+    for (const [, name = ''] of (await read(page)).matchAll(/(?:`|^|\s{2})make ([a-z-]+)(?=[`\s]|$)/gm)) {
+      if (!targets.has(name)) missing.push(`${page}: make ${name}`)
+    }
+  }
+  assert.deepEqual(missing, [])
+})
+
+test('every source file that a page names exists', async () => {
+  const missing: string[] = []
+  for (const page of PAGES) {
+    for (const [, path = ''] of (await read(page)).matchAll(/`((?:src|tests|docs|scripts|infra)\/[\w./*-]+)`/g)) {
+      if (!path.includes('/x/') && globSync(path, { cwd: ROOT }).length === 0) missing.push(`${page}: ${path}`)
+    }
+  }
+  assert.deepEqual(missing, [])
+})
+
+test('every decision is in the list of decisions, under its own title', async () => {
+  const list = await read('docs/adr/README.md')
+  for (const page of PAGES.filter((path) => /adr\/\d/.test(path))) {
+    const [title = ''] = (await read(page)).split('\n')
+    assert.ok(list.includes(`- [${title.replace('# ', '')}](${page.slice('docs/adr/'.length)})`), page)
+  }
+})
+
+test('variables, frameworks and causes that the pages name are the ones there are', async () => {
+  const [readme, operations, changelog] = await Promise.all(
+    ['README.md', 'docs/operations.md', 'CHANGELOG.md'].map(read),
+  )
+  const known = new Set(SECTIONS.flatMap(({ variables }) => Object.keys(variables)))
+  const named = [...`${operations}`.matchAll(/`([A-Z][A-Z_]{5,})(?:=[^`]*)?`/g)].map(([, name = '']) => name)
+  assert.deepEqual(
+    named.filter((name) => !known.has(name) && name !== 'SIGTERM'),
+    [],
+  )
+  for (const framework of FRAMEWORK_NAMES) assert.ok(readme?.includes(`\`${framework}\``), framework)
+  assert.equal(CAUSE_NAMES.length, 16)
+  assert.match(`${changelog}`, /one of sixteen causes/)
+})

@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { pino } from 'pino'
+import { eventIds } from '#contracts/events.ts'
+import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
+import type { Run } from '#contracts/run.ts'
+import { type Gateway, openGateway } from '#scheduler/gateway.ts'
+import { newToken, tokenHash } from '#scheduler/run-token.ts'
+import type { EventLog } from '#store/event-log.ts'
+import { openSqliteStore } from '#store/sqlite.ts'
+import { tempDir } from '../helpers.ts'
+
+export const KEY = 'sk-upstream-key-1234'
+const quiet = pino({ level: 'silent' })
+
+type Seen = {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+/** A model API that a test answers by hand. */
+export const openUpstream = async (t: TestContext, answer: (response: ServerResponse, seen: Seen) => unknown) => {
+  const seen: Seen[] = []
+  const closed: string[] = []
+  const server = createServer(async (message, response) => {
+    response.on('close', () => closed.push(response.writableFinished ? 'whole' : 'broken'))
+    let body = ''
+    try {
+      for await (const part of message) body += String(part)
+    } catch {
+      closed.push('request broken')
+      return
+    }
+    const one = { method: message.method ?? '', url: message.url ?? '', headers: message.headers, body }
+    seen.push(one)
+    await answer(response, one)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, seen, closed }
+}
+
+export type Client = { readonly socketPath?: string; readonly port?: number; readonly token: string }
+export type Answer = { readonly status: number; readonly headers: IncomingMessage['headers']; readonly body: string }
+
+export const call = (
+  client: Client,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: object = {},
+): Promise<Answer> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const { token, ...address } = client
+  const sent = request(
+    {
+      ...address,
+      agent: false,
+      host: '127.0.0.1',
+      method,
+      path,
+      headers: { authorization: `Bearer ${token}`, ...headers },
+    },
+    (response) => {
+      const read = async () => {
+        let text = ''
+        for await (const part of response) text += String(part)
+        return { status: response.statusCode ?? 0, headers: response.headers, body: text }
+      }
+      read().then(resolve, reject)
+    },
+  )
+  sent.on('error', reject)
+  sent.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body))
+  return promise
+}
+
+export const newRun = (token: string): Run => ({
+  run_id: newRunId(),
+  tenant_id: DEFAULT_TENANT,
+  session_id: `s-${newRunId().slice(-8)}`,
+  workspace_id: 'w',
+  framework: 'static',
+  prompt: 'p',
+  options: {},
+  v: 1,
+  state: 'running',
+  attempt: 1,
+  lock: true,
+  created_at: new Date(),
+  queue_deadline_at: new Date(),
+  container_gone: false,
+  restarts: 0,
+  token_hash: tokenHash(token),
+})
+
+export const open = async (
+  t: TestContext,
+  options: { upstream?: string; tcp?: boolean; events?: (log: EventLog) => EventLog } = {},
+) => {
+  const dir = await tempDir(t)
+  const stack = new AsyncDisposableStack()
+  t.after(() => stack.disposeAsync())
+  const store = stack.use(await openSqliteStore({ file: join(dir, 'store.db') }))
+  const gateway: Gateway = stack.use(
+    await openGateway({
+      events: options.events?.(store.events) ?? store.events,
+      upstream: { baseUrl: options.upstream ?? 'http://127.0.0.1:1/v1', apiKey: KEY },
+      ...(options.tcp ? { tcp: { host: '127.0.0.1', port: 0 } } : {}),
+      log: quiet,
+    }),
+  )
+  let sockets = 0
+  const serve = async (socketPath = join(dir, `${sockets++}.sock`)) => {
+    const token = newToken()
+    const run = newRun(token)
+    const serving = await gateway.serve(run, options.tcp ? undefined : socketPath)
+    const client: Client = { token, ...(options.tcp ? { port: gateway.tcpPort ?? 0 } : { socketPath }) }
+    return { run, token, serving, client, socketPath }
+  }
+  return { dir, events: store.events, gateway, serve }
+}
+
+export const sent = (run: Run, n = 1, extra: object = {}) => ({
+  _id: eventIds.runner(run.run_id, n),
+  event_type: 'log',
+  timestamp: new Date().toISOString(),
+  data: { level: 'info', message: `${n}` },
+  ...extra,
+})
