@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { ROOT } from '../runner/imports.ts'
 
 /** The image that tests run: the tree as it is now. */
-export const TEST_IMAGE = 'mgx:test'
+export const TEST_IMAGE = process.env.MGX_TEST_TAG || 'mgx:test'
 
 /**
  * Builds {@link TEST_IMAGE} unless it is what the tree says; the script compares a hash of what goes into it. Needs a Docker
