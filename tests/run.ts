@@ -4,6 +4,7 @@
  */
 import { execute } from './runner/execute.ts'
 import { needsOf } from './runner/needs.ts'
+import { secondTry } from './runner/second-try.ts'
 import { selectFiles } from './runner/select.ts'
 import { setUp } from './runner/set-up.ts'
 import { summaryLine, type Tally } from './runner/tally.ts'
@@ -20,7 +21,8 @@ const main = async (filters: readonly string[], signal: AbortSignal): Promise<Ta
   const stack = new AsyncDisposableStack()
   try {
     Object.assign(process.env, await setUp(stack, needsOf(files)))
-    return await execute(files, { ...OPTIONS, signal })
+    const tallies = await execute(files, { ...OPTIONS, signal })
+    return [...(await secondTry(tallies, { ...OPTIONS, signal })).values()]
   } catch (error) {
     console.error('the set-up failed:', error)
     return [{ passed: 0, failed: 1, skipped: [] }]

@@ -9,6 +9,7 @@ import { finishRun } from '#store/ending.ts'
 import { openMongoStore } from '#store/mongodb.ts'
 import { stopRun } from '../e2e/generate.ts'
 import { sleep, waitFor } from '../helpers.ts'
+import { freeze } from '../services/freeze.ts'
 import { checkPromises, ranOnce } from './check.ts'
 import { flowing, inWorld, isFinish, LIMIT, runs, type Watched, type World } from './world.ts'
 
@@ -96,7 +97,7 @@ const fallAsleepBeforeStopping = async (world: World): Promise<Watched> => {
   await watched.talking()
   const run = await world.document(watched)
   const container = stack.docker.getContainer(run.container_id ?? '')
-  await container.pause()
+  await freeze(container)
   await using store = await openMongoStore({
     url: stack.servicesUrl,
     db: stack.installation,

@@ -64,19 +64,19 @@ const isShown = ({ type, data }: TestEvent) =>
   type !== 'test:summary' && !(type === 'test:diagnostic' && data.nesting === 0 && !('file' in data && data.file))
 
 /** Runs the files, some at a time, and prints each one's report when it is done. One tally per file. */
-export const execute = async (files: readonly string[], options: ExecuteOptions): Promise<Tally[]> => {
+export const execute = async (files: readonly string[], options: ExecuteOptions): Promise<Map<string, Tally>> => {
   const reporter = new PassThrough({ objectMode: true })
   const printed = new Promise<void>((resolve, reject) => {
     const text = pipeline(reporter, spec(), new PassThrough(), (error) => (error ? reject(error) : resolve()))
     text.pipe(process.stdout, { end: false })
   })
-  const tallies: Tally[] = []
+  const tallies = new Map<string, Tally>()
   const waiting = [...files]
   const work = async () => {
     for (let file = waiting.shift(); file !== undefined && !options.signal.aborted; file = waiting.shift()) {
       const startedAt = Date.now()
       const events = await runFile(file, options)
-      tallies.push(tally(file, events))
+      tallies.set(file, tally(file, events))
       for (const event of [heading(file, startedAt), ...events.filter(isShown)]) reporter.write(event)
     }
   }

@@ -19,3 +19,6 @@ export const needsOf = (files: readonly string[]): Needs => {
     image: uses('image'),
   }
 }
+
+/** Whether a file's tests stand on a real server, daemon or container, and so on how busy this machine is. */
+export const usesRealParts = (file: string): boolean => Object.values(needsOf([file])).some(Boolean)

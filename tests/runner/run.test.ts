@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, it, type TestContext } from 'node:test'
 import { tempDir } from '../helpers.ts'
@@ -55,6 +55,22 @@ describe('tests/run.ts', () => {
       assert.ok(output.includes(text), text)
     }
     assert.equal(code, 1)
+  })
+
+  it('gives a file on real servers a second try alone and calls it flaky, and no other file', async (t) => {
+    const dir = await tempDir(t)
+    const services = join(ROOT, 'tests/services/redis.ts')
+    const flaky = (name: string) => `import { existsSync, writeFileSync } from 'node:fs'
+      const mark = ${JSON.stringify(join(dir, name))}
+      test('fails the first time', () => { if (existsSync(mark)) return; writeFileSync(mark, ''); throw new Error('busy') })`
+    const real = `import ${JSON.stringify(relative(dir, services))}\n${flaky('real')}`
+    const sources = { 'real.mjs': real, 'plain.mjs': flaky('plain') }
+    const { output, code, last } = await runFiles(t, sources)
+    assert.equal(last, '1 passed, 1 failed, 0 skipped')
+    assert.match(output, /FLAKY.*\n.*real\.mjs/)
+    assert.doesNotMatch(output, /once more, alone:.*plain\.mjs/)
+    assert.equal(code, 1)
+    assert.equal((await runFiles(t, { 'real.mjs': real.replaceAll(join(dir, 'real'), join(dir, 'other')) })).code, 0)
   })
 
   it('fails when nothing ran', async (t) => {

@@ -9,6 +9,7 @@ import { dockerOptions } from '#scheduler/engines/docker-options.ts'
 import { waitForExit } from '#scheduler/engines/docker-wait.ts'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
 import { type Ground, leaveFile, openGround, rejectsWith, soon, startSteps } from '../../conformance/engine-bench.ts'
+import { freeze } from '../../services/freeze.ts'
 import { type DockerBench, noDocker, openDockerBench, silent } from './docker-bench.ts'
 import { dieWhileStarting } from './dying-worker.ts'
 
@@ -169,7 +170,7 @@ describe('docker: faults', { skip: noDocker }, () => {
     const { containerId } = await startSteps(ground, ground.engine, spec, [{ do: 'onTerm', code: 4 }, { do: 'hang' }])
     const container = bench.docker.getContainer(containerId)
     await container.rename({ name: `${spec.name}-renamed` })
-    await container.pause()
+    await freeze(container)
     assert.equal((await ground.engine.find(spec))?.running, true)
     await ground.engine.stop(spec, 20_000)
     assert.deepEqual(await ground.engine.wait(spec, soon()), { code: 4, reason: 'exited' })
