@@ -1,8 +1,12 @@
 import type { Run } from '#contracts/run.ts'
+import { gather } from './gather.ts'
 import { pause, untilDone } from './patience.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 const REOPEN_MS = 500
+
+/** What may wait in memory for one write, as large as what the store keeps as one piece. */
+const WAITING_BYTES = 64 * 1024
 
 /** Room in the log for what a container said that got no job line; the output of the one after it begins behind. Bytes. */
 const RESTART_ROOM = 64 * 1024
@@ -15,7 +19,7 @@ export type LogPump = {
 
 const copyOnce = async (ctx: WorkerContext, run: Run, signal: AbortSignal): Promise<void> => {
   let offset = run.restarts * RESTART_ROOM
-  for await (const chunk of ctx.engine.logs(run, signal)) {
+  for await (const chunk of gather(ctx.engine.logs(run, signal), WAITING_BYTES)) {
     const at = offset
     await untilDone(() => ctx.store.logs.append(run.run_id, at, chunk), signal)
     offset += chunk.byteLength
