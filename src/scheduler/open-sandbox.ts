@@ -4,7 +4,7 @@ import type { Cause } from '#contracts/causes.ts'
 import { eventIds, makeEvent } from '#contracts/events.ts'
 import { RESULT_TEXT, type Run } from '#contracts/run.ts'
 import type { RunPatch } from '#store/run-store.ts'
-import { EngineError, type StartResult } from './engines/engine.ts'
+import { EngineError, type SandboxInfo, type StartResult } from './engines/engine.ts'
 import { untilDone, untilEngineAnswers } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
 import { newToken, tokenHash } from './run-token.ts'
@@ -124,8 +124,19 @@ export const renewToken = async (owned: OwnedRun, patch: RunPatch = {}): Promise
 }
 
 /**
- * One container per run: adopts the one that is there, else starts one, unless the log says that an agent began in a
- * container that is gone. One that was never started is no container yet: `start` replaces it.
+ * One container per run: adopts the one that is there, else (`undefined`) one is started, unless the log says that an agent
+ * began in a container that is gone. One that was never started is no container yet: `start` replaces it.
+ */
+export const adoptOrEnd = (
+  found: Pick<SandboxInfo, 'started' | 'containerId'> | undefined,
+  agentStarted: boolean,
+): Exclude<Plan, { kind: 'start' }> | undefined => {
+  if (found?.started) return { kind: 'adopt', containerId: found.containerId }
+  return agentStarted ? LOST : undefined
+}
+
+/**
+ * Looks at what is there already for a run that was taken up before.
  * @param firstToken the token whose hash the take-up stored; absent when the run was taken up before
  */
 export const planSandbox = async (
@@ -137,8 +148,7 @@ export const planSandbox = async (
 ): Promise<Plan> => {
   if (known.firstToken !== undefined) return { kind: 'start', token: known.firstToken }
   const found = await askEngine(ctx, owned.run, health, () => ctx.engine.find(owned.run), signal)
-  if (found?.started) return { kind: 'adopt', containerId: found.containerId }
-  return known.agentStarted ? LOST : renewToken(owned)
+  return adoptOrEnd(found, known.agentStarted) ?? renewToken(owned)
 }
 
 /** Carries the plan out. Rejects only when `signal` aborts or the run is lost to another owner. */

@@ -1,6 +1,7 @@
 import type { Cause } from '#contracts/causes.ts'
 import type { Run } from '#contracts/run.ts'
 import { beginEnding, endQueuedRun, finishRun, settleRun } from '#store/ending.ts'
+import type { RunMarks } from '#store/event-log.ts'
 import type { RunPatch } from '#store/run-store.ts'
 import { clearSandbox, endRun, tidyRun } from './end-run.ts'
 import type { SandboxInfo } from './engines/engine.ts'
@@ -92,6 +93,21 @@ const isEngineLost = async (ctx: WorkerContext, run: Run): Promise<boolean> => {
 const enqueue = (pass: Pass, { run_id, session_id }: Run): Promise<void> =>
   act(pass, 'enqueued', run_id, () => pass.ctx.queue.enqueue({ run_id, session_id }))
 
+/**
+ * What a run of this engine needs whose owner is silent: its end, or else a job. `gone`: an agent began, and its container
+ * is not there.
+ */
+export const orphanNeeds = (
+  run: Pick<Run, 'run_id' | 'deadline_at'>,
+  marks: RunMarks,
+  sandboxes: { has(runId: string): boolean } | undefined,
+  now: Date,
+): { readonly gone: boolean; readonly end: boolean } => {
+  const gone = sandboxes !== undefined && !sandboxes.has(run.run_id) && marks.agentStart !== undefined
+  const late = run.deadline_at !== undefined && run.deadline_at.getTime() < now.getTime()
+  return { gone, end: verdictOf(marks) !== undefined || gone || late }
+}
+
 const reconcileLive = async (pass: Pass, run: Run): Promise<void> => {
   const { ctx, sandboxes } = pass
   if (ctx.held.has(run.run_id) || !isStale(ctx, run)) return
@@ -100,11 +116,9 @@ const reconcileLive = async (pass: Pass, run: Run): Promise<void> => {
     return
   }
   const marks = await ctx.store.events.marks(run.session_id, run.run_id)
-  const gone = sandboxes !== undefined && !sandboxes.has(run.run_id) && marks.agentStart !== undefined
-  const late = run.deadline_at !== undefined && run.deadline_at.getTime() < Date.now()
-  if (verdictOf(marks) !== undefined || gone || late) {
-    await act(pass, 'ended', run.run_id, () => endOrphan(pass, run, gone))
-  } else await enqueue(pass, run)
+  const { gone, end } = orphanNeeds(run, marks, sandboxes, new Date())
+  if (end) await act(pass, 'ended', run.run_id, () => endOrphan(pass, run, gone))
+  else await enqueue(pass, run)
 }
 
 /** A run that no engine knows of: it waits for a worker, or was taken up only to be ended by somebody who then died. */
@@ -150,12 +164,16 @@ const reconcileOwed = async (pass: Pass, run: Run): Promise<void> => {
   await act(pass, 'removed', run.run_id, () => clearSandbox(ctx, run, update, undefined, signal))
 }
 
+/** True when no container of this run may be there any more. */
+export const owesNothing = (run: Run | undefined): boolean =>
+  run === undefined || (run.state === 'finished' && run.container_gone)
+
 /** Containers of this installation that belong to no run, or to one that owes nothing any more. */
 const removeStray = async (pass: Pass, info: SandboxInfo): Promise<void> => {
   const { ctx } = pass
   if (age(info.createdAt) < ctx.config.timings.reconcileGrace || ctx.held.has(info.run_id)) return
   const run = await ctx.store.runs.get(info.run_id)
-  if (run !== undefined && !(run.state === 'finished' && run.container_gone)) return
+  if (!owesNothing(run)) return
   await act(pass, 'removed', info.run_id, () => ctx.engine.remove(info, info.containerId))
 }
 

@@ -65,7 +65,8 @@ export const watchLogAndDeadline = (
   signal: AbortSignal,
 ): Promise<Verdict> => Promise.race([watchLog(ctx, run, after, signal), watchDeadline(ctx, run, health, signal)])
 
-const exitVerdict = (exit: SandboxExit, marks: RunMarks): Verdict => {
+/** What a container's end means where the log does not say how the run ended. */
+export const exitVerdict = (exit: SandboxExit, marks: RunMarks): Verdict => {
   if (exit.code === RUNNER_EXIT.noJob && marks.agentStart === undefined) return { kind: 'no_job' }
   if (exit.reason === 'lost') {
     return { kind: 'end', cause: 'container_lost', error: 'The container was removed by somebody else while it ran' }

@@ -4,6 +4,7 @@ import type { Run, RunResult } from '#contracts/run.ts'
 import { announceRun } from './announce.ts'
 import type { EventLog, RunMarks } from './event-log.ts'
 import { createOpenParts } from './open-parts.ts'
+import type { RunPatch } from './run-store.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -28,11 +29,26 @@ export const beginEnding = async (events: EventLog, run: Run, cause: Cause, erro
   ])
 }
 
-/** A cancel that was stored before `finish` always ends as `cancelled`; else the first `stopping` says why. */
-const verdict = (marks: RunMarks): { cause: Cause; error?: string } => {
-  if (marks.cancelRequested !== undefined) return { cause: 'cancelled' }
-  const { cause, error } = marks.stopping?.data ?? {}
-  return { cause: cause ?? 'worker_lost', ...(error === undefined ? {} : { error }) }
+/**
+ * What `finish` says when it is not the runner's own: a cancel that was stored before it always ends as `cancelled`; else
+ * the first `stopping` says why.
+ */
+export const finishData = (
+  run: Pick<Run, 'started_at'>,
+  marks: RunMarks,
+  exitCode: number | null | undefined,
+  now: Date,
+): EventData['finish'] => {
+  const { cause = 'worker_lost', error } =
+    marks.cancelRequested === undefined ? (marks.stopping?.data ?? {}) : { cause: 'cancelled' as const }
+  return {
+    status: statusOf(cause),
+    cause,
+    ...(error === undefined ? {} : { error }),
+    ...(typeof exitCode === 'number' ? { exit_code: exitCode } : {}),
+    ...(run.started_at === undefined ? {} : { duration_ms: Math.max(0, now.getTime() - run.started_at.getTime()) }),
+    synthetic: true,
+  }
 }
 
 /**
@@ -60,18 +76,10 @@ export const finishRun = async (
     tail = Math.max(tail, seen)
     const marks = await events.marks(run.session_id, run.run_id)
     if (marks.finish !== undefined) return marks.finish
-    const { cause, error } = verdict(marks)
-    const data: EventData['finish'] = {
-      status: statusOf(cause),
-      cause,
-      ...(error === undefined ? {} : { error }),
-      ...(typeof exitCode === 'number' ? { exit_code: exitCode } : {}),
-      ...(run.started_at === undefined ? {} : { duration_ms: Math.max(0, Date.now() - run.started_at.getTime()) }),
-      synthetic: true,
-    }
+    const data = finishData(run, marks, exitCode, new Date())
     const finish = makeEvent(run, eventIds.finish(run.run_id), 'finish', data)
     // `marks` was read after `tail`: a cancel between the two moves the tail, and the append is refused.
-    await events.append(run.session_id, [...parts.closings(run, cause), finish], { ifTail: tail })
+    await events.append(run.session_id, [...parts.closings(run, data.cause), finish], { ifTail: tail })
   }
 }
 
@@ -91,6 +99,14 @@ export const resultOf = (run: Run, finish: SessionEventOf<'finish'>): RunResult 
   }
 }
 
+/** The document's last change: status and cause are copied from `finish`. */
+export const settlePatch = (run: Run, finish: SessionEventOf<'finish'>): RunPatch => ({
+  state: 'finished',
+  lock: false,
+  finished_at: finish.timestamp,
+  result: resultOf(run, finish),
+})
+
 /**
  * The document becomes `finished`, only now that `finish` is in the log.
  * @returns the finished run, or `undefined` when somebody else owns it (then that one settles it)
@@ -100,11 +116,7 @@ export const settleRun = (
   run: Run,
   finish: SessionEventOf<'finish'>,
 ): Promise<Run | undefined> =>
-  store.runs.transition(
-    run.run_id,
-    { attempt: run.attempt, from: ['starting', 'running'] },
-    { state: 'finished', lock: false, finished_at: finish.timestamp, result: resultOf(run, finish) },
-  )
+  store.runs.transition(run.run_id, { attempt: run.attempt, from: ['starting', 'running'] }, settlePatch(run, finish))
 
 /**
  * Takes a run up that no engine knows of and ends it: queued, or taken up like this by somebody who died on the way.
