@@ -10,6 +10,7 @@ import { createLiveResponses } from './live.ts'
 import { answerUnknownRoutes } from './not-found.ts'
 import { registerOpenApi } from './openapi.ts'
 import { guardQueue, guardStore } from './outage.ts'
+import { attestationRoutes } from './routes/attestation.ts'
 import { eventRoutes } from './routes/events.ts'
 import { generateRoutes } from './routes/generate.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -83,6 +84,17 @@ const allowOrigins = async (app: FastifyInstance, origins: readonly string[]): P
   })
 }
 
+const ROUTES = [
+  generateRoutes,
+  sessionRoutes,
+  runRoutes,
+  eventRoutes,
+  logRoutes,
+  attestationRoutes,
+  stopRoutes,
+  healthRoutes,
+]
+
 /** The API as a Fastify app that does not listen: `inject` and `listen` are the caller's. It closes nothing it was given. */
 export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
   const app = createServer(deps)
@@ -107,8 +119,6 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
   }
   await registerOpenApi(app, deps.config)
   const routes = app.withTypeProvider<ZodTypeProvider>()
-  for (const add of [generateRoutes, sessionRoutes, runRoutes, eventRoutes, logRoutes, stopRoutes, healthRoutes]) {
-    add(routes, routeDeps)
-  }
+  for (const add of ROUTES) add(routes, routeDeps)
   return app
 }

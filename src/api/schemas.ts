@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Attestation } from '#contracts/attestation.ts'
 import { ERRORS, type ErrorCode } from '#contracts/errors.ts'
 import { EventView, RunResultBody, RunView, SessionView } from '#contracts/http.ts'
 import { ClientId } from '#contracts/ids.ts'
@@ -89,4 +90,8 @@ export const RunPending = z.object({
 export const RunAnswer = RunView
 export const SessionAnswer = SessionView
 export const ResultAnswer = RunResultBody
+export const AttestationAnswer = Attestation
+export const AttestationQuery = z.strictObject({
+  run_id: z.string().optional().meta({ description: 'That run; else the active one, or the latest.' }),
+})
 export const Nothing = z.undefined().meta({ description: 'Nothing can come any more: an EventSource stops here.' })

@@ -12,6 +12,10 @@ export const ERRORS = {
   NOT_FOUND: { status: 404, remediation: 'See /docs for the routes there are.' },
   SESSION_NOT_FOUND: { status: 404, remediation: 'Check the session id; POST /api/agent/generate creates a session.' },
   RUN_NOT_FOUND: { status: 404, remediation: 'List the runs of the session: GET /api/agent/sessions/:id/runs.' },
+  ATTESTATION_NOT_FOUND: {
+    status: 404,
+    remediation: 'Ask for another run: this one ended before its container could be looked at, or had none.',
+  },
   METHOD_NOT_ALLOWED: { status: 405, remediation: 'See /docs for the methods of this route.' },
   NOT_ACCEPTABLE: { status: 406, remediation: 'Accept application/json or text/event-stream.' },
   SESSION_BUSY: { status: 409, remediation: 'Follow or stop the run that is named, then try again.' },

@@ -1,3 +1,4 @@
+import type { Attestation } from './attestation.ts'
 import type { Cause, RunStatus } from './causes.ts'
 import type { Framework } from './frameworks.ts'
 
@@ -77,6 +78,7 @@ export type Run = {
   /** SHA-256 of the run's gateway token, hex. */
   readonly token_hash?: string
 
+  readonly attestation?: Attestation
   readonly exit?: SandboxExit
   readonly result?: RunResult
 }

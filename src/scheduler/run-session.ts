@@ -1,6 +1,7 @@
 import { RESULT_TEXT } from '#contracts/run.ts'
 import type { JobHandler, JobOutcome } from '#queue/job-queue.ts'
 import { announceRun } from '#store/announce.ts'
+import { startAttesting } from './attest-run.ts'
 import { endRun, tidyRun } from './end-run.ts'
 import { startLogPump } from './log-pump.ts'
 import { type Opened, openSandbox, type Plan, planSandbox, renewToken, serveGateway } from './open-sandbox.ts'
@@ -41,9 +42,16 @@ const unlessDecided = async <T>(
 
 type NoJob = { readonly kind: 'no_job'; readonly containerId: string }
 
+/** What becomes of a container that runs; meanwhile what holds it is stored with the run. */
+const watchSandbox = async (watch: Watch): Promise<Verdict> => {
+  const { ctx, owned, health, signal } = watch
+  await using _attesting = startAttesting(ctx, owned, signal)
+  return await unlessDecided(watch, (inner) => watchExit(ctx, owned.run, health, inner))
+}
+
 /** One container's life: served, opened, watched. `no_job` comes back to the caller, everything else is ended here. */
 const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, { kind: 'end' }>): Promise<JobOutcome | NoJob> => {
-  const { ctx, owned, health } = watch
+  const { ctx, owned } = watch
   const gateway = await serveGateway(ctx, owned.run)
   if ('kind' in gateway) return await endRun(ctx, owned, ...causeOf(gateway))
   await using _gateway = gateway
@@ -51,7 +59,7 @@ const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, { kind: 'end' }>)
   if (opened.kind === 'finish') return await tidyRun(ctx, owned, opened.finish)
   if (opened.kind !== 'open') return await endRun(ctx, owned, ...causeOf(opened))
   await using pump = startLogPump(ctx, owned.run)
-  const verdict = await unlessDecided(watch, (inner) => watchExit(ctx, owned.run, health, inner))
+  const verdict = await watchSandbox(watch)
   if (verdict.kind === 'finish') return await tidyRun(ctx, owned, verdict.finish, pump)
   if (verdict.kind === 'no_job' && owned.run.restarts === 0) return { ...verdict, containerId: opened.containerId }
   return await endRun(ctx, owned, ...causeOf(verdict), pump)

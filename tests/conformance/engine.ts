@@ -1,4 +1,5 @@
 import { after, before, describe, test } from 'node:test'
+import { attests } from './engine-attest.ts'
 import { type EngineBench, type Ground, openGround } from './engine-bench.ts'
 import { adoption, fencing, outages, waitingForOthers } from './engine-fencing.ts'
 import { startAndEnd, stopAndRemove } from './engine-life.ts'
@@ -28,6 +29,7 @@ export const engineSuite = (
     startAndEnd(ground)
     stopAndRemove(ground)
     logs(ground)
+    attests(ground)
     adoption(ground)
     waitingForOthers(ground)
     fencing(ground)

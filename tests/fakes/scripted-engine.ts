@@ -94,6 +94,11 @@ export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine 
       called(world, 'remove', ref, containerId)
       remove(world, ref, containerId)
     },
+    async attest(ref) {
+      answer(world)
+      const box = boxOf(world, ref)
+      return box?.info().running ? { kind: 'nothing', containerId: box.containerId } : undefined
+    },
     async list() {
       answer(world)
       return [...world.there.values()].map((box) => box.info())

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
 import { createSemaphore } from '../semaphore.ts'
+import { attestContainer } from './docker-attest.ts'
 import { checkDaemon, type DockerNeeds } from './docker-check.ts'
 import { ask, CALL_MS, connectDocker, containersOf, type Daemon, type Found, listContainers } from './docker-daemon.ts'
 import { removeContainer, stopContainer } from './docker-end.ts'
@@ -48,6 +49,7 @@ export const createDockerEngine = (options: DockerEngineOptions): SandboxEngine 
     wait: (ref, signal) => waitForExit(daemon, ref, signal),
     stop: (ref, graceMs) => stopContainer(daemon, ref, graceMs),
     remove: (ref, containerId) => removeContainer(daemon, ref, containerId),
+    attest: (ref) => attestContainer(daemon, ref),
     list: async () => (await listContainers(daemon)).map(toInfo),
   }
 }

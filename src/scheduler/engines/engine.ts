@@ -1,5 +1,6 @@
 import type { StartFailure } from '#contracts/causes.ts'
 import type { SandboxExit } from '#contracts/run.ts'
+import type { KernelTexts } from './kernel-files.ts'
 
 /** Which container: the name is resolved, the run label checked, and every call made on the immutable container id. */
 export type SandboxRef = { readonly session_id: string; readonly run_id: string }
@@ -50,6 +51,21 @@ export type StartResult = {
   readonly adopted: boolean
 }
 
+/** What holds a container, read from kernel and engine and never from what was asked. `nothing`: this engine isolates nothing. */
+export type SandboxFacts =
+  | { readonly kind: 'nothing'; readonly containerId: string }
+  | {
+      readonly kind: 'container'
+      readonly containerId: string
+      readonly imageId: string
+      readonly networks: readonly string[]
+      /** Namespaces of the machine that it is in, instead of its own. */
+      readonly sharedNamespaces: readonly string[]
+      /** Who read the files: this process on the engine's machine, or a command in the container. */
+      readonly source: 'host' | 'exec'
+      readonly texts: KernelTexts
+    }
+
 /** Why an engine cannot do what it was asked, with the cause the run ends with and what an operator can do about it. */
 export class EngineError extends Error {
   readonly failure: StartFailure
@@ -82,6 +98,7 @@ export class EngineError extends Error {
  * `stop`: TERM, `graceMs`, KILL. Resolves when it is not running any more. Repeatable; unknown run = nothing.
  * `remove`: with everything the engine made for it, running or not. Repeatable; unknown run = nothing. With
  *   `containerId`, only that very container.
+ * `attest`: what holds the run's container now; nothing for an unknown run, or one that does not run.
  * `list`: every agent container of this installation, running or not.
  * A call that the engine does not answer in time rejects with `engine_unavailable`.
  * None of them touches a container of another run, whatever its name.
@@ -98,5 +115,6 @@ export interface SandboxEngine {
   wait(ref: SandboxRef, signal: AbortSignal): Promise<SandboxExit>
   stop(ref: SandboxRef, graceMs: number): Promise<void>
   remove(ref: SandboxRef, containerId?: string): Promise<void>
+  attest(ref: SandboxRef): Promise<SandboxFacts | undefined>
   list(): Promise<SandboxInfo[]>
 }

@@ -116,6 +116,11 @@ export const createProcessEngine = (options: ProcessEngineOptions): SandboxEngin
         await removeBox(box, stateDir)
       }
     },
+    async attest(ref) {
+      const [box] = await boxesOf(ref)
+      if (!box || (await stateOf(box)).kind !== 'running') return undefined
+      return { kind: 'nothing', containerId: box.containerId }
+    },
     list: async () => Promise.all((await listBoxes(stateDir)).map(infoOf)),
   }
 }
