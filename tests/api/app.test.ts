@@ -17,6 +17,7 @@ test('OpenAPI 3.1 names every route, with what it sends besides JSON', async (t)
     '/api/agent/generate',
     '/api/agent/sessions',
     session,
+    `${session}/attestation`,
     `${session}/events`,
     `${session}/runs`,
     `${session}/runs/{run_id}`,
