@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup demo dev check format test base-image build-agent build-mgx test-image up down logs mongo redis bench clean
+.PHONY: help setup demo dev check format test base-image build-agent build-mgx test-image isolation up down logs mongo redis bench clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -49,6 +49,11 @@ build-mgx: build-agent ## the same as build-agent
 test-image: build-agent ## that image from outside and inside: entry points, user, size, tools, secrets out of reach
 	@$(setup)
 	@MGX_TEST_IMAGE=$${AGENT_CONTAINER_IMAGE:-mgx:latest} node --test tests/infra/image*.test.ts
+
+isolation: ## ask an agent's container what it can do: a table, exit code 1 on any gap
+	@$(setup)
+	@sh scripts/docker.sh
+	@node tests/isolation/main.ts
 
 up: ## api, worker, MongoDB and Redis with Docker Compose; prints the address
 	@sh scripts/up.sh

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Db, MongoClient, MongoServerError } from 'mongodb'
+import { putUsers } from './mongo-users.ts'
 
 /**
  * The one-shot service of docker-compose.yml: makes MongoDB's replica set of one, the user of our services and the user
@@ -13,7 +14,7 @@ const MEMBER = 'mongodb:27017'
 const PRIMARY_WITHIN_MS = 60_000
 
 /** Codes of MongoDB: https://www.mongodb.com/docs/manual/reference/error-codes/ */
-const CODES = { unauthorized: 13, authenticationFailed: 18, alreadyInitialized: 23, userNotFound: 11, roleNotFound: 31 }
+const CODES = { unauthorized: 13, authenticationFailed: 18, alreadyInitialized: 23 }
 
 const isCode = (error: unknown, ...codes: number[]) =>
   error instanceof MongoServerError && codes.includes(Number(error.code))
@@ -53,28 +54,6 @@ const createRoot = async (admin: Db, password: string): Promise<void> => {
   }
 }
 
-type User = { readonly name: string; readonly pwd: string; readonly roles: readonly object[] }
-
-const putUser = async (admin: Db, { name, pwd, roles }: User): Promise<void> => {
-  try {
-    await admin.command({ updateUser: name, pwd, roles })
-  } catch (error) {
-    if (!isCode(error, CODES.userNotFound)) throw error
-    await admin.command({ createUser: name, pwd, roles })
-  }
-}
-
-/** An agent may read and add events: enough to write its log in order, and nothing it could change or take away. */
-const putAgentRole = async (admin: Db, db: string): Promise<void> => {
-  const privileges = [{ resource: { db, collection: 'events' }, actions: ['find', 'insert'] }]
-  try {
-    await admin.command({ updateRole: 'mgxAgent', privileges, roles: [] })
-  } catch (error) {
-    if (!isCode(error, CODES.roleNotFound)) throw error
-    await admin.command({ createRole: 'mgxAgent', privileges, roles: [] })
-  }
-}
-
 const asRoot = async (password: string, work: (admin: Db) => Promise<void>): Promise<void> => {
   await using client = new MongoClient(SEED, { auth: { username: 'root', password } })
   try {
@@ -90,25 +69,7 @@ const asRoot = async (password: string, work: (admin: Db) => Promise<void>): Pro
 
 const database = process.env.MONGODB_DB || 'mgx'
 const rootPassword = required('MONGO_ROOT_PASSWORD')
-const services: User = {
-  name: 'mgx',
-  pwd: required('MONGO_SERVICES_PASSWORD'),
-  roles: [
-    { role: 'readWrite', db: database },
-    { role: 'dbAdmin', db: database },
-  ],
-}
-const agents: User = {
-  name: 'mgx-agent',
-  pwd: required('MONGO_AGENTS_PASSWORD'),
-  roles: [{ role: 'mgxAgent', db: 'admin' }],
-}
-
-const putUsers = async (admin: Db): Promise<void> => {
-  await putUser(admin, services)
-  await putAgentRole(admin, database)
-  await putUser(admin, agents)
-}
+const passwords = { services: required('MONGO_SERVICES_PASSWORD'), agents: required('MONGO_AGENTS_PASSWORD') }
 
 try {
   await using stranger = new MongoClient(SEED)
@@ -116,7 +77,7 @@ try {
   await initiate(admin)
   await untilPrimary(admin)
   await createRoot(admin, rootPassword)
-  await asRoot(rootPassword, putUsers)
+  await asRoot(rootPassword, (known) => putUsers(known, database, passwords))
   process.stdout.write(`mongo-init: replica set rs0 has a primary; users mgx and mgx-agent may use "${database}"\n`)
 } catch (error) {
   process.stderr.write(`mongo-init: ${error instanceof Error ? error.message : String(error)}\n`)

@@ -78,6 +78,12 @@ describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
       }
     })
     await Promise.all(others)
+    // The machine itself, as the agents' network shows it: the API is published on its loopback only.
+    const inspected = await docker(['network', 'inspect', `${stack.project}_agents`])
+    const gateway: string = JSON.parse(inspected.stdout)[0].IPAM.Config[0].Gateway
+    for (const port of [Number(new URL(stack.url).port), 6379, 2375]) {
+      assert.notEqual((await asAgent(stack, image, ...reach(gateway, port))).code, 0, `${gateway}:${port}`)
+    }
   })
 
   test('what an agent gets of MongoDB: it may read and add events, and not change or see more', LIMIT, async () => {

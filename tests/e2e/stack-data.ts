@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { MongoClient } from 'mongodb'
+import { MONGO_USERS, putUsers } from '#main/mongo-users.ts'
 import type { Skip } from '../services/daemon.ts'
 import { type MongoService, startMongo } from '../services/mongodb.ts'
 import { type RedisService, startRedis } from '../services/redis.ts'
@@ -26,16 +27,6 @@ export type DataOptions = {
 
 const PASSWORD = 'e2e-secret'
 
-/** The two users of docker-compose.yml (src/main/mongo-init.ts), on this database only. */
-const makeUsers = async (client: MongoClient, db: string): Promise<void> => {
-  const admin = client.db('admin')
-  const privileges = [{ resource: { db, collection: 'events' }, actions: ['find', 'insert'] }]
-  await admin.command({ createRole: `agent-${db}`, privileges, roles: [] })
-  await admin.command({ createUser: `agent-${db}`, pwd: PASSWORD, roles: [`agent-${db}`] })
-  const roles = ['readWrite', 'dbAdmin'].map((role) => ({ role, db }))
-  await admin.command({ createUser: `services-${db}`, pwd: PASSWORD, roles })
-}
-
 const forget = async (client: MongoClient, redis: RedisService, db: string): Promise<void> => {
   await client.db(db).dropDatabase()
   const queue = new Redis(redis.url)
@@ -61,13 +52,13 @@ export const openData = async (
   // A server of this stack's own goes with all that is in it, and may be dead by then.
   if (!own && !direct) stack.defer(() => forget(client, redis, db))
   if (!direct) return { mongo, redis, client, servicesUrl: mongo.url }
-  await makeUsers(client, db)
-  const user = (name: string) => ({ user: `${name}-${db}`, password: PASSWORD })
+  await putUsers(client.db('admin'), db, { services: PASSWORD, agents: PASSWORD })
+  const user = (who: keyof typeof MONGO_USERS) => ({ user: MONGO_USERS[who], password: PASSWORD })
   return {
     mongo,
     redis,
     client,
     servicesUrl: mongo.urlFor(user('services')),
-    agentsUrl: mongo.urlFor({ ...user('agent'), host: direct.bridge, direct: true }),
+    agentsUrl: mongo.urlFor({ ...user('agents'), host: direct.bridge, direct: true }),
   }
 }

@@ -1,0 +1,38 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { rowsOf } from './checks.ts'
+import type { Row } from './table.ts'
+import { ASKED, type ProbedServer, probeAgent, type Ran } from './world.ts'
+
+/** A fork bomb as everybody knows it; three seconds later the group of the command is killed, as at a tool's time-out. */
+const BOMB = `bash timeout -s KILL 3 bash -c ':(){ :|:& };:' 2>bomb.log; sleep 1; echo survived >after-bomb`
+
+/** Each file system in memory to its end: pages that no process owns, so that the kernel ends the largest one, the runner. */
+const FLOOD = 'bash for d in /tmp $HOME /dev/shm; do head -c 100000000 /dev/zero >$d/flood; done; sleep 60'
+
+const bombRow = async (server: ProbedServer): Promise<Row> => {
+  const { result } = await server.run('bomb', `${BOMB}\nbash echo next >next`)
+  const next = await readFile(join(server.root, 'bomb-files/next'), 'utf8').catch(() => '')
+  const outcome = next === '' ? `ended as ${result.cause}` : 'contained, and the run went on'
+  const refused = await readFile(join(server.root, 'bomb-files/bomb.log'), 'utf8').catch(() => '')
+  const held = refused.includes('fork: retry: Resource temporarily unavailable') || result.cause !== 'completed'
+  return { what: 'fork bomb', asked: 'contained, run goes on or ends typed', enforced: outcome, ok: held }
+}
+
+const floodRow = async (server: ProbedServer): Promise<Row> => {
+  const { result } = await server.run('flood', FLOOD)
+  return { what: 'all memory taken', asked: 'oom_killed', enforced: result.cause, ok: result.cause === 'oom_killed' }
+}
+
+const attestedRow = ({ attestation }: Ran): Row => {
+  const gaps = attestation?.checks.flatMap(({ name, ok }) => (ok ? [] : [name])) ?? []
+  const enforced =
+    attestation === undefined ? 'no attestation' : gaps.join(', ') || `${attestation.checks.length} checks hold`
+  return { what: 'attestation', asked: 'every check holds', enforced, ok: attestation?.ok === true }
+}
+
+/** Everything that is asked of an agent's container on Docker, tried from inside. */
+export const probeDocker = async (server: ProbedServer): Promise<Row[]> => {
+  const { found, ran } = await probeAgent(server)
+  return [...rowsOf(found, ASKED), await bombRow(server), await floodRow(server), attestedRow(ran)]
+}
