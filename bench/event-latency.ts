@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Run } from '#contracts/run.ts'
+import { PUBLIC_EGRESS } from '#scheduler/egress-guard.ts'
 import { openGateway } from '#scheduler/gateway.ts'
 import { newToken, tokenHash } from '#scheduler/run-token.ts'
 import { openMongoStore } from '#store/mongodb.ts'
@@ -65,7 +66,7 @@ export const benchEventLatency = async (bench: Bench): Promise<Row[]> => {
   const dir = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))
   const upstream = { baseUrl: `http://127.0.0.1:${bench.modelPort}/v1`, apiKey: 'bench' }
-  const gateway = stack.use(await openGateway({ events: store.events, upstream, log }))
+  const gateway = stack.use(await openGateway({ events: store.events, upstream, egress: PUBLIC_EGRESS, log }))
 
   const token = newToken()
   const served: Run = { ...(await acceptedRun(api, store)), token_hash: tokenHash(token) }

@@ -4,6 +4,7 @@ import type { RunnerJob } from '#contracts/job.ts'
 import { createModel } from '#models/provider.ts'
 import { createCallIds } from './call-ids.ts'
 import { addEvent, createConversation } from './conversation.ts'
+import { type EgressRelay, openEgressRelay } from './egress-relay.ts'
 import { createGatewayFetch } from './gateway-fetch.ts'
 import type { History } from './history.ts'
 import { type LoopEnd, RETRY_LIMITS, runLoop } from './loop.ts'
@@ -13,6 +14,7 @@ import { instructionsFor } from './prompt.ts'
 import type { Recorder } from './recorder.ts'
 import type { RunnerSetup } from './runner-setup.ts'
 import type { Redactor } from './secrets.ts'
+import type { CommandEgress } from './tools/bash.ts'
 import { readableEnvironments } from './tools/secret-check.ts'
 import { createToolbox } from './tools/toolbox.ts'
 
@@ -57,6 +59,22 @@ const commandRefusal = async ({ setup, recorder }: WorkDeps): Promise<string | u
   return setup.envHoldsSecrets ? REFUSAL : undefined
 }
 
+/** Nothing listens before the first command asks. In the direct channel commands go their own way. */
+const lazyEgress = (channel: RunnerJob['channel']): CommandEgress & AsyncDisposable => {
+  let relay: Promise<EgressRelay> | undefined
+  let opened: EgressRelay | undefined
+  return {
+    env: async () => {
+      if (channel.kind === 'direct') return {}
+      relay ??= openEgressRelay(channel)
+      opened = await relay
+      return opened.env
+    },
+    refused: () => opened?.refused() ?? [],
+    [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+  }
+}
+
 const conversationOf = ({ history, setup }: WorkDeps) => {
   const conversation = createConversation()
   for (const event of history.earlier) addEvent(conversation, event)
@@ -68,9 +86,11 @@ const conversationOf = ({ history, setup }: WorkDeps) => {
 export const work = async (deps: WorkDeps): Promise<LoopEnd> => {
   const { setup, recorder, redactor, progress, history, signal } = deps
   const { job, timings } = setup
+  await using egress = lazyEgress(job.channel)
   await using toolbox = createToolbox({
     workspace: setup.workspace,
     env: setup.commandEnv,
+    egress,
     inContainer: setup.inContainer,
     refusal: () => commandRefusal(deps),
     clean: redactor.clean,

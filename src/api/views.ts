@@ -5,6 +5,11 @@ import type { Run, Session } from '#contracts/run.ts'
 const iso = <K extends string>(key: K, date: Date | undefined) =>
   date === undefined ? {} : ({ [key]: date.toISOString() } as Record<K, string>)
 
+const egressView = ({ allow, enforced }: NonNullable<Run['egress']>) => ({
+  allow: typeof allow === 'string' ? allow : [...allow],
+  enforced,
+})
+
 /** What clients see of a run: no prompt (it is in the log), nothing of owner, engine or token. */
 export const runView = (run: Run): z.input<typeof RunView> => ({
   run_id: run.run_id,
@@ -19,6 +24,7 @@ export const runView = (run: Run): z.input<typeof RunView> => ({
   ...iso('finished_at', run.finished_at),
   ...(run.metadata === undefined ? {} : { metadata: { ...run.metadata } }),
   options: { ...run.options },
+  ...(run.egress === undefined ? {} : { egress: egressView(run.egress) }),
   ...(run.result === undefined ? {} : { result: run.result }),
 })
 

@@ -105,6 +105,22 @@ export type EventData = {
   usage: Usage & { readonly purpose: 'agent' | 'summary' | 'judge' | 'embed' }
   error: EventError & { readonly fatal: false }
   log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
+  /** A command wanted to connect to where the egress policy of the run does not let it; the gateway writes it. */
+  egress_refused: {
+    readonly host: string
+    readonly port: number
+    readonly reason:
+      | 'not_allowed'
+      | 'port_not_allowed'
+      | 'private_address'
+      | 'metadata_address'
+      | 'own_service'
+      | 'too_many'
+    /** What the command was told. */
+    readonly message: string
+    /** Which attempt this was: 1, and again at 10, 100, … Of one run at most 50 different targets are named. */
+    readonly count: number
+  }
   heartbeat: { readonly step: number; readonly state: 'model' | 'tool' | 'idle'; readonly tool_call_id?: string }
   agent_end: {
     readonly status: 'completed' | 'failed' | 'cancelled' | 'max_steps' | 'budget_exceeded'
@@ -144,6 +160,7 @@ export const EVENT_TYPES = [
   'error',
   'log',
   'heartbeat',
+  'egress_refused',
   'agent_end',
   'finish',
 ] as const satisfies readonly EventType[]
@@ -189,6 +206,8 @@ export const eventIds = {
   runner: (runId: string, n: number) => `${runId}:r:${n}`,
   closeTool: (runId: string, toolCallId: string) => `${runId}:close:${toolCallId}`,
   closeMessage: (runId: string, messageId: string) => `${runId}:close:${messageId}`,
+  egressRefused: (runId: string, reason: string, target: string, count: number) =>
+    `${runId}:egress:${reason}:${target}:${count}`,
   agentEnd: (runId: string) => `${runId}:agent_end`,
   finish: (runId: string) => `${runId}:finish`,
 } as const

@@ -8,6 +8,9 @@ export const GATEWAY_MODEL_PATH = '/v1/openai'
  */
 export const GATEWAY_UNAVAILABLE_HEADER = 'x-mgx-gateway-unavailable'
 
+/** On the answer to a CONNECT that opens nothing: why, for people. */
+export const EGRESS_HEADER = 'x-mgx-egress'
+
 /** Bytes of one request body. */
 export const GATEWAY_EVENTS_MAX_BYTES = 4 * 1024 * 1024
 export const GATEWAY_MODEL_MAX_BYTES = 20 * 1024 * 1024

@@ -8,6 +8,8 @@ import { EVENT_TYPES } from './events.ts'
  *   POST /v1/events            GatewayAppend → GatewayAppendResult
  *   GET  /v1/events?after=N    → { events: SessionEvent[] (timestamps ISO-8601), next_after }: this session's log
  *   ANY  /v1/openai/*          → the model API, with the key put in on the way
+ *   CONNECT host:port          → a tunnel for the commands of the agent, where the run's egress policy allows it (token as
+ *                                `proxy-authorization`); 403 and `x-mgx-egress` with the reason where not
  */
 export const GatewayEvent = z.strictObject({
   _id: z.string().min(1).max(300),

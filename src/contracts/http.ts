@@ -1,11 +1,19 @@
 import * as z from 'zod'
 import { CAUSE_NAMES } from './causes.ts'
+import { EGRESS_MAX_ENTRIES, parseEgress } from './egress.ts'
 import { EVENT_TYPES } from './events.ts'
 import { FRAMEWORK_NAMES } from './frameworks.ts'
 import { ClientId } from './ids.ts'
 
 /** Bytes of UTF-8 that a prompt may have. */
 export const PROMPT_MAX_BYTES = 256 * 1024
+
+const Egress = z
+  .union([z.string().max(4_000), z.array(z.string().max(300)).max(EGRESS_MAX_ENTRIES)])
+  .superRefine((value, context) => {
+    const parsed = parseEgress(value)
+    if ('wrong' in parsed) context.addIssue({ code: 'custom', message: `not an egress policy: ${parsed.wrong}` })
+  })
 
 export const GenerateBody = z.strictObject({
   session_id: ClientId,
@@ -24,6 +32,7 @@ export const GenerateBody = z.strictObject({
       timeout_seconds: z.int().min(1).max(86_400).optional(),
       max_steps: z.int().min(1).max(1_000).optional(),
       max_cost_usd: z.number().positive().optional(),
+      egress: Egress.optional(),
     })
     .optional(),
 })
@@ -66,6 +75,10 @@ export const RunView = z.object({
   finished_at: z.iso.datetime().optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),
   options: z.record(z.string(), z.unknown()),
+  /** Where its commands may connect to, once a worker has taken it up, and whether the container has no other way. */
+  egress: z
+    .object({ allow: z.union([z.enum(['all', 'none']), z.array(z.string())]), enforced: z.boolean() })
+    .optional(),
   result: RunResultBody.optional(),
 })
 

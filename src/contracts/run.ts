@@ -1,5 +1,6 @@
 import type { Attestation } from './attestation.ts'
 import type { Cause, RunStatus } from './causes.ts'
+import type { EgressText } from './egress.ts'
 import type { Framework } from './frameworks.ts'
 
 /** `queued → starting → running → finished`; a queued run that is ended passes through `starting` too. */
@@ -11,6 +12,8 @@ export type RunOptions = {
   readonly timeout_seconds?: number | undefined
   readonly max_steps?: number | undefined
   readonly max_cost_usd?: number | undefined
+  /** Where its commands may connect to, as `parseEgress` reads it; it can only narrow the installation's policy. */
+  readonly egress?: string | readonly string[] | undefined
 }
 
 /** How the container ended, read from the engine before it is removed. */
@@ -77,6 +80,8 @@ export type Run = {
   readonly restarts: number
   /** SHA-256 of the run's gateway token, hex. */
   readonly token_hash?: string
+  /** The egress policy in force, set at each take-up. `enforced`: the container has no other way out. */
+  readonly egress?: { readonly allow: EgressText; readonly enforced: boolean }
 
   readonly attestation?: Attestation
   readonly exit?: SandboxExit

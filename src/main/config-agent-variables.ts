@@ -68,7 +68,14 @@ const engineVariables = {
     fallback: '1g',
   },
   AGENT_NETWORK: {
-    says: 'Docker network of the agents; none cuts them off (gateway channel only).',
+    says: 'Docker network of the agents. On none the gateway is their only way out; on any other AGENT_EGRESS holds only programs that use the proxy.',
+    rule: 'must be the name of a Docker network',
+    shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/),
+    otherwise:
+      'none with the gateway by socket; AGENT_DIRECT_NETWORK in the direct channel; bridge with GATEWAY_TCP_PORT',
+  },
+  AGENT_DIRECT_NETWORK: {
+    says: 'Docker network of the agents in the direct channel, where AGENT_NETWORK says nothing. docker-compose.yml sets it.',
     rule: 'must be the name of a Docker network',
     shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/),
     fallback: 'bridge',
@@ -141,9 +148,25 @@ const channelVariables = {
   },
 } as const satisfies Record<string, Variable>
 
+const egressVariables = {
+  AGENT_EGRESS: {
+    says: 'Where commands of agents may connect to: all (public hosts on ports 80 and 443), none, or a list separated by commas. options.egress of a run can only narrow it.',
+    rule: 'must be all, none, or hosts (example.com), wildcards (*.example.com), addresses and named sets (registries, github), each but the sets with :port where it is not 80 or 443',
+    shape: field.text,
+    fallback: 'all',
+  },
+  EGRESS_ALLOW_PRIVATE: {
+    says: 'Ranges of addresses that are not public and that AGENT_EGRESS may open all the same, such as that of your own package registry.',
+    rule: 'must be addresses or ranges such as 10.20.0.0/16, separated by commas',
+    shape: field.list,
+    otherwise: 'private, loopback and link-local addresses are closed',
+  },
+} as const satisfies Record<string, Variable>
+
 export const AGENTS = {
   workspaces: workspaceVariables,
   engine: engineVariables,
   runs: runVariables,
   channel: channelVariables,
+  egress: egressVariables,
 }

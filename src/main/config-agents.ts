@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type ChannelConfig, DEFAULT_TIMINGS, type WorkerConfig } from '#scheduler/worker-context.ts'
 import type { AGENTS } from './config-agent-variables.ts'
+import { egressPolicy, guardDirect } from './config-egress.ts'
 import { modelApi, required } from './config-rules.ts'
 import type { GENERAL } from './config-variables.ts'
 import { ConfigError, type Values } from './read-env.ts'
@@ -24,6 +25,7 @@ type AgentValues = Values<
     (typeof AGENTS)['engine'] &
     (typeof AGENTS)['runs'] &
     (typeof AGENTS)['channel'] &
+    (typeof AGENTS)['egress'] &
     (typeof GENERAL)['model']
 >
 
@@ -73,6 +75,7 @@ const directChannel = (values: AgentValues & Values<Pick<typeof GENERAL.services
     values.AGENT_MONGODB_URL,
     'must be a mongodb:// URL with AGENT_CHANNEL=direct: agents get it, so give it a user that may only find and insert in events',
   )
+  guardDirect(values)
   const { apiKey } = modelApi(values)
   const base = values.OPENAI_BASE_URL
   return {
@@ -92,6 +95,13 @@ const extraHosts = (channel: ChannelConfig): readonly string[] =>
     ? [`${DOCKER_HOST_NAME}:host-gateway`]
     : []
 
+/** By a socket nothing needs a network; TCP and MongoDB do. */
+const networkOf = (values: AgentValues, channel: ChannelConfig): string => {
+  if (values.AGENT_NETWORK !== undefined) return values.AGENT_NETWORK
+  if (channel.kind === 'direct') return values.AGENT_DIRECT_NETWORK
+  return channel.tcpUrl === undefined ? 'none' : 'bridge'
+}
+
 type ChannelValues = AgentValues & Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>>
 
 export const workerSettings = (values: ChannelValues, machine: Machine): WorkerConfig => {
@@ -105,7 +115,8 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
     concurrency: values.WORKER_CONCURRENCY,
     image: values.AGENT_CONTAINER_IMAGE,
     user: values.AGENT_USER ?? defaultUser(machine),
-    network: values.AGENT_NETWORK,
+    network: networkOf(values, channel),
+    egress: egressPolicy(values),
     extraHosts: extraHosts(channel),
     limits: {
       memoryBytes: values.AGENT_CONTAINER_MEMORY_LIMIT,

@@ -1,4 +1,5 @@
 import type { ApiConfig } from '#api/deps.ts'
+import type { EgressConfig } from '#scheduler/egress-guard.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { AGENTS } from './config-agent-variables.ts'
@@ -10,13 +11,14 @@ import {
   thisMachine,
   workerSettings,
 } from './config-agents.ts'
+import { egressNotice, egressSettings, privateRanges } from './config-egress.ts'
 import { type ModelApi, modelApi, required, tracingNotice } from './config-rules.ts'
 import { GENERAL } from './config-variables.ts'
 import { ConfigError, collect, type Env, readEnv, type Values } from './read-env.ts'
 
 export type Listen = { readonly host: string; readonly port: number }
 export type Services = { readonly mongodbUrl: string; readonly mongodbDb: string; readonly redisUrl: string }
-export type GatewaySettings = { readonly model: ModelApi; readonly tcp?: Listen }
+export type GatewaySettings = { readonly model: ModelApi; readonly egress: EgressConfig; readonly tcp?: Listen }
 
 /** What every process has: how much it logs, and what it should say at its start. */
 export type ProcessSettings = { readonly logLevel: string; readonly notices: readonly string[] }
@@ -43,6 +45,7 @@ export type DevSettings = ProcessSettings & {
   readonly worker: WorkerConfig
   readonly engine: Omit<EngineSettings, 'kind'> & { readonly kind?: EngineSettings['kind'] }
   readonly model?: ModelApi
+  readonly egress: EgressConfig
   readonly gatewayTcp?: Listen
 }
 
@@ -50,7 +53,14 @@ export type DevSettings = ProcessSettings & {
 const HEARTBEAT_MS = 15_000
 
 const API_TABLE = { ...GENERAL.http, ...GENERAL.services, ...GENERAL.process }
-const AGENT_TABLE = { ...AGENTS.workspaces, ...AGENTS.engine, ...AGENTS.runs, ...AGENTS.channel, ...GENERAL.model }
+const AGENT_TABLE = {
+  ...AGENTS.workspaces,
+  ...AGENTS.engine,
+  ...AGENTS.runs,
+  ...AGENTS.channel,
+  ...AGENTS.egress,
+  ...GENERAL.model,
+}
 const WORKER_TABLE = { ...AGENT_TABLE, ...GENERAL.services, ...GENERAL.process }
 const DEV_TABLE = { ...GENERAL.http, ...AGENT_TABLE, ...GENERAL.process }
 
@@ -99,10 +109,18 @@ export const apiConfig = (env: Env): ApiSettings => {
 /** What a worker process needs to know. Throws `ConfigError`. */
 export const workerConfig = (env: Env, machine: Machine = thisMachine()): WorkerSettings => {
   const values = readEnv(env, WORKER_TABLE)
-  collect([...checkServices(values), () => void modelApi(values), () => void workerSettings(values, machine)])
+  const egress = () => egressSettings(values, [values.GATEWAY_TCP_PORT])
+  collect([
+    ...checkServices(values),
+    () => void modelApi(values),
+    () => void workerSettings(values, machine),
+    () => void privateRanges(values),
+  ])
   const worker = workerSettings(values, machine)
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
-  const gateway = worker.channel.kind === 'gateway' && { gateway: { model: modelApi(values), ...(tcp && { tcp }) } }
+  const gateway = worker.channel.kind === 'gateway' && {
+    gateway: { model: modelApi(values), egress: egress(), ...(tcp && { tcp }) },
+  }
   const kind = values.ENGINE ?? 'docker'
   return {
     worker: kind === 'process' ? { ...worker, user: ownUser(machine) } : worker,
@@ -110,14 +128,15 @@ export const workerConfig = (env: Env, machine: Machine = thisMachine()): Worker
     ...gateway,
     services: services(values),
     logLevel: values.LOG_LEVEL,
-    notices: tracingNotice(values),
+    notices: [...tracingNotice(values), ...egressNotice(worker, values)],
   }
 }
 
 /** What the embedded mode needs to know (`npm run dev`, `make demo`): always the gateway channel. Throws `ConfigError`. */
 export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettings => {
   const values = { ...readEnv(env, DEV_TABLE), AGENT_CHANNEL: 'gateway' as const }
-  collect([() => guardListening(values), () => void workerSettings(values, machine)])
+  const egress = () => egressSettings(values, [values.PORT, values.GATEWAY_TCP_PORT])
+  collect([() => guardListening(values), () => void workerSettings(values, machine), () => void privateRanges(values)])
   const worker = workerSettings(values, machine)
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
   const hasModel = values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
@@ -127,8 +146,9 @@ export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettin
     worker,
     engine: { ...engineSettings(values, worker), ...(values.ENGINE && { kind: values.ENGINE }) },
     ...(hasModel && { model: modelApi(values) }),
+    egress: egress(),
     ...(tcp && { gatewayTcp: tcp }),
     logLevel: values.LOG_LEVEL,
-    notices: tracingNotice(values),
+    notices: [...tracingNotice(values), ...egressNotice(worker, values)],
   }
 }

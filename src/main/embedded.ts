@@ -91,7 +91,7 @@ export const openEmbedded = async (settings: DevSettings, log: Logger, signal: A
   const { chosen, ...engine } = await chooseEngine(settings, log)
   const user = engine.engine === 'process' ? ownUser(thisMachine()) : settings.worker.user
   const worker = { ...settings.worker, model: model.name, user }
-  const gateway = { model: modelApi, ...(settings.gatewayTcp && { tcp: settings.gatewayTcp }) }
+  const gateway = { model: modelApi, egress: settings.egress, ...(settings.gatewayTcp && { tcp: settings.gatewayTcp }) }
   await remember(store, queue)
   stack.use(await openWorker({ store, queue, engine: chosen, worker, gateway, log, signal }))
   const { url } = stack.use(await serveApi({ store, queue, api: settings.api, listen: settings.listen, log }))

@@ -60,6 +60,7 @@ const open = async ({
       await openGateway({
         events: store.events,
         upstream: gateway.model,
+        egress: gateway.egress,
         log,
         ...(gateway.tcp && { tcp: gateway.tcp }),
       }),

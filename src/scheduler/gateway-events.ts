@@ -13,8 +13,10 @@ const PAGE = 500
 /** Bytes that the data of one event may have, as JSON: a document of MongoDB has at most 16 MiB. */
 const DATA_MAX_BYTES = 512 * 1024
 
-/** What only the API and the worker say. */
-const NOT_THE_RUNNERS: ReadonlySet<EventType> = new Set(['user_message', 'run_state', 'cancel_requested'])
+/** What only the API, the worker and its gateway say. */
+const NOT_THE_RUNNERS: ReadonlySet<EventType> = new Set([
+  ...(['user_message', 'run_state', 'cancel_requested', 'egress_refused'] as const),
+])
 
 /** The worker takes the run's result from these fields. */
 const Finish = z.looseObject({

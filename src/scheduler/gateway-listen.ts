@@ -1,14 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, lstat, rename, unlink } from 'node:fs/promises'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { ListenOptions } from 'node:net'
 import { dirname, join } from 'node:path'
+import type { Duplex } from 'node:stream'
 
 /** Bytes of a socket's path: `sun_path` of unix(7), less the NUL at its end. */
 const PATH_MAX_BYTES = 107
 
-const listen = async (listener: RequestListener, options: ListenOptions): Promise<Server> => {
-  const server = createServer(listener)
+/** What answers requests, and what answers CONNECT: the connection is its own from then on, also to be closed. */
+export type GatewayListener = {
+  readonly request: RequestListener
+  readonly connect: (request: IncomingMessage, client: Duplex, head: Buffer) => void
+}
+
+const listen = async ({ request, connect }: GatewayListener, options: ListenOptions): Promise<Server> => {
+  const server = createServer(request)
+  server.on('connect', connect)
   const listening = Promise.withResolvers<void>()
   server.once('error', listening.reject)
   server.listen(options, listening.resolve)
@@ -25,7 +33,7 @@ const close = async (server: Server): Promise<void> => {
 
 export type Listening = AsyncDisposable & { readonly port: number }
 
-export const listenTcp = async (listener: RequestListener, host: string, port: number): Promise<Listening> => {
+export const listenTcp = async (listener: GatewayListener, host: string, port: number): Promise<Listening> => {
   const server = await listen(listener, { host, port })
   const address = server.address()
   return {
@@ -45,7 +53,7 @@ const inodeOf = (path: string): Promise<bigint | undefined> =>
  * renamed, so that the change is one step, and so that the earlier owner, when it closes, cannot take our socket away.
  * Any user may connect; the directory decides who comes that far.
  */
-export const listenUnix = async (listener: RequestListener, path: string): Promise<AsyncDisposable> => {
+export const listenUnix = async (listener: GatewayListener, path: string): Promise<AsyncDisposable> => {
   const bytes = Buffer.byteLength(path)
   if (bytes > PATH_MAX_BYTES)
     throw new Error(

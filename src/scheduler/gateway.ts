@@ -1,19 +1,25 @@
 import { timingSafeEqual } from 'node:crypto'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { MgxError } from '#contracts/errors.ts'
 import { GATEWAY_EVENTS_PATH, GATEWAY_MODEL_PATH } from '#contracts/gateway-wire.ts'
 import type { Run } from '#contracts/run.ts'
 import type { EventLog } from '#store/event-log.ts'
+import { type EgressRun, openTunnel, sendNotServed } from './egress.ts'
+import { createEgressGuard, type EgressConfig, type EgressGuard } from './egress-guard.ts'
+import { createRefusals } from './egress-refusals.ts'
 import { appendEvents, listEvents } from './gateway-events.ts'
 import { drain, refuse, sendJson, sendUnavailable } from './gateway-http.ts'
-import { listenTcp, listenUnix } from './gateway-listen.ts'
+import { type GatewayListener, listenTcp, listenUnix } from './gateway-listen.ts'
 import { createModelProxy, type ModelProxy, sendBroken, type Upstream } from './gateway-proxy.ts'
+import { runPolicy } from './run-egress.ts'
 import { tokenHash } from './run-token.ts'
 
 export type GatewayDeps = {
   readonly events: EventLog
   readonly upstream: Upstream
+  readonly egress: EgressConfig
   /** One port for all runs, told apart by their tokens; port 0 = any free one. */
   readonly tcp?: { readonly host: string; readonly port: number }
   readonly log: Pick<Logger, 'warn'>
@@ -21,7 +27,8 @@ export type GatewayDeps = {
 
 /**
  * The runner's way out in the `gateway` channel (contracts/gateway.ts has the protocol): it takes the runner's events, and
- * passes its model requests on with the key that the container never sees. Disposing it ends whatever it still serves.
+ * passes its model requests on with the key that the container never sees, and its commands' connections where they may go.
+ * Disposing it ends whatever it still serves.
  */
 export type Gateway = AsyncDisposable & {
   /**
@@ -33,18 +40,21 @@ export type Gateway = AsyncDisposable & {
 }
 
 /** A run that is being served; `signal` aborts when it no longer is. */
-type Served = { readonly run: Run; readonly hash: string; readonly signal: AbortSignal }
+type Served = EgressRun & { readonly run: Run; readonly hash: string }
 
 type Find = (hash: string) => Served | undefined
 
-const bearer = ({ headers }: IncomingMessage): string => /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1] ?? ''
+const bearer = (header: string | undefined): string => /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? ''
 
 const sameHash = (a: string, b: string): boolean => {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]
   return left.length === right.length && timingSafeEqual(left, right)
 }
 
-type Parts = Pick<GatewayDeps, 'events' | 'log'> & { readonly proxy: ModelProxy }
+type Parts = Pick<GatewayDeps, 'events' | 'log' | 'egress'> & {
+  readonly proxy: ModelProxy
+  readonly guard: EgressGuard
+}
 
 const route = async (parts: Parts, served: Served, request: IncomingMessage, response: ServerResponse) => {
   const { method, url: target = '/' } = request
@@ -73,23 +83,53 @@ const answerError = async (
   }
 }
 
-const createListener =
-  (parts: Parts, find: Find): RequestListener =>
-  (request, response) => {
-    const hash = tokenHash(bearer(request))
-    const served = find(hash)
-    // A runner whose worker restarted comes before its run is served again: it is told to ask later, not that it is wrong.
-    if (served === undefined || !sameHash(served.hash, hash)) {
+/** Who comes with this token. A runner whose worker restarted comes before its run is served again: it is told to ask later. */
+const servedBy = (find: Find, header: string | undefined): Served | undefined => {
+  const hash = tokenHash(bearer(header))
+  const served = find(hash)
+  return served !== undefined && sameHash(served.hash, hash) ? served : undefined
+}
+
+const createListener = (parts: Parts, find: Find): GatewayListener => ({
+  request: (request, response) => {
+    const served = servedBy(find, request.headers.authorization)
+    if (served === undefined) {
       void drain(request).then(() => sendUnavailable(response, 'UNAUTHORIZED', 'no run of this token is served here'))
       return
     }
     route(parts, served, request, response).catch((error: unknown) =>
       answerError(parts, served, error, request, response).catch(() => void response.destroy()),
     )
-  }
+  },
+  connect: (request, client, head) => {
+    client.on('error', () => client.destroy())
+    const served = servedBy(find, request.headers['proxy-authorization'])
+    if (served === undefined) sendNotServed(client)
+    else openTunnel(parts.guard, served, request, client, head).catch(() => void client.destroy())
+  },
+})
 
 /** What is served now, so that it goes when the gateway goes. */
 type Servings = { readonly byHash: Map<string, Served>; readonly open: Set<AsyncDisposable> }
+
+const newServed = ({ events, egress }: Parts, run: Run, hash: string): { served: Served; end: () => void } => {
+  const stop = new AbortController()
+  const { signal } = stop
+  const tunnels = new Set<Duplex>()
+  const served = {
+    run,
+    hash,
+    signal,
+    tunnels,
+    policy: runPolicy(egress.policy, run),
+    refusals: createRefusals(events, run, signal),
+  }
+  const end = () => {
+    stop.abort()
+    for (const tunnel of tunnels) tunnel.destroy()
+  }
+  return { served, end }
+}
 
 const createServe =
   (parts: Parts, { byHash, open }: Servings, hasTcp: boolean): Gateway['serve'] =>
@@ -97,10 +137,8 @@ const createServe =
     if (run.token_hash === undefined) throw new Error(`run ${run.run_id} has no gateway token`)
     if (socketPath === undefined && !hasTcp)
       throw new Error('without a TCP port the gateway needs the path of a socket')
-    const stop = new AbortController()
-    const served: Served = { run, hash: run.token_hash, signal: stop.signal }
     await using stack = new AsyncDisposableStack()
-    stack.defer(() => stop.abort())
+    const { served, end } = newServed(parts, run, run.token_hash)
     if (socketPath === undefined) {
       byHash.set(served.hash, served)
       stack.defer(() => void (byHash.get(served.hash) === served && byHash.delete(served.hash)))
@@ -111,6 +149,8 @@ const createServe =
           socketPath,
         ),
       )
+    // Before the listener closes, which waits for its connections.
+    stack.defer(end)
     const kept = stack.move()
     kept.defer(() => void open.delete(kept))
     open.add(kept)
@@ -118,9 +158,9 @@ const createServe =
   }
 
 /** Opens what all runs share; rejects when the TCP port cannot be had. */
-export const openGateway = async ({ events, upstream, tcp, log }: GatewayDeps): Promise<Gateway> => {
+export const openGateway = async ({ events, upstream, egress, tcp, log }: GatewayDeps): Promise<Gateway> => {
   await using stack = new AsyncDisposableStack()
-  const parts: Parts = { events, log, proxy: createModelProxy(upstream) }
+  const parts: Parts = { events, log, egress, proxy: createModelProxy(upstream), guard: createEgressGuard(egress) }
   stack.defer(() => parts.proxy.close())
   const servings: Servings = { byHash: new Map(), open: new Set() }
   const find: Find = (hash) => servings.byHash.get(hash)

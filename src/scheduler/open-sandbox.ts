@@ -66,8 +66,19 @@ const announce = (ctx: WorkerContext, run: Run, state: 'starting' | 'running', r
     signal,
   )
 
+/** A policy that nothing would keep is refused, not passed over. */
+const guardEgress = ({ channel }: WorkerContext['config'], { options }: Run): void => {
+  if (channel.kind === 'gateway' || options.egress === undefined || options.egress === 'all') return
+  throw new EngineError(
+    'start_failed',
+    'options.egress cannot be enforced here: in the direct channel agents reach their network by themselves',
+    'Leave options.egress away, or set AGENT_CHANNEL=gateway.',
+  )
+}
+
 const startOnce = async (ctx: WorkerContext, run: Run, token: string, signal: AbortSignal): Promise<StartResult> => {
   const { config, engine } = ctx
+  guardEgress(config, run)
   await prepareWorkspace(config.workspacesRoot, run.workspace_id, config.user)
   const spec = sandboxSpec(run, config)
   return untilEngineAnswers(

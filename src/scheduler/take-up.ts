@@ -1,5 +1,6 @@
 import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
+import { runEgress } from './run-egress.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
 import type { WorkerContext } from './worker-context.ts'
@@ -39,7 +40,8 @@ export const takeUp = async (ctx: WorkerContext, runId: string): Promise<TakeUp>
     now: new Date(),
     taskTimeoutSeconds: ctx.config.taskTimeoutSeconds,
   }
-  const patch = takeUpPatch(run, taker, token && tokenHash(token))
+  const egress = runEgress(run, ctx.config, ctx.engine)
+  const patch = { ...takeUpPatch(run, taker, token && tokenHash(token)), egress }
   const taken = await runs.transition(runId, { attempt: run.attempt, from: [run.state] }, patch)
   if (taken === undefined) return later(heartbeat)
   return { kind: 'taken', run: taken, ...(token !== undefined && { token }) }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { EgressPolicy } from '#contracts/egress.ts'
 import type { Run } from '#contracts/run.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
@@ -60,6 +61,8 @@ export type WorkerConfig = {
   /** `uid:gid`, numeric: who the agent is, and who owns its workspace. */
   readonly user: string
   readonly network: string
+  /** Where commands may connect to, at most. */
+  readonly egress: EgressPolicy
   readonly extraHosts: readonly string[]
   readonly limits: SandboxLimits
   /** The workspaces as this process sees them, and as the engine's host does. */

@@ -31,6 +31,7 @@ export type RunPatch = Partial<
     | 'quarantine_until'
     | 'restarts'
     | 'token_hash'
+    | 'egress'
     | 'attestation'
     | 'exit'
     | 'result'

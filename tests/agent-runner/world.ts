@@ -8,6 +8,7 @@ import type { EventType, SessionEvent, SessionEventOf } from '#contracts/events.
 import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
 import type { RunnerJob } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
+import { PUBLIC_EGRESS } from '#scheduler/egress-guard.ts'
 import { type Gateway, openGateway } from '#scheduler/gateway.ts'
 import { newToken, tokenHash } from '#scheduler/run-token.ts'
 import { announceRun } from '#store/announce.ts'
@@ -116,7 +117,12 @@ export const serveRun = async (
 ): Promise<AsyncDisposable> => {
   await using stack = new AsyncDisposableStack()
   const gateway: Gateway = stack.use(
-    await openGateway({ events, upstream: { baseUrl: upstream, apiKey: UPSTREAM_KEY }, log: quiet }),
+    await openGateway({
+      events,
+      upstream: { baseUrl: upstream, apiKey: UPSTREAM_KEY },
+      egress: PUBLIC_EGRESS,
+      log: quiet,
+    }),
   )
   stack.use(await gateway.serve(run, socket))
   return stack.move()

@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { eventIds } from '#contracts/events.ts'
 import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
 import type { Run } from '#contracts/run.ts'
+import { type EgressConfig, PUBLIC_EGRESS } from '#scheduler/egress-guard.ts'
 import { type Gateway, openGateway } from '#scheduler/gateway.ts'
 import { newToken, tokenHash } from '#scheduler/run-token.ts'
 import type { EventLog } from '#store/event-log.ts'
@@ -103,7 +104,7 @@ export const newRun = (token: string): Run => ({
 
 export const open = async (
   t: TestContext,
-  options: { upstream?: string; tcp?: boolean; events?: (log: EventLog) => EventLog } = {},
+  options: { upstream?: string; egress?: EgressConfig; tcp?: boolean; events?: (log: EventLog) => EventLog } = {},
 ) => {
   const dir = await tempDir(t)
   const stack = new AsyncDisposableStack()
@@ -113,6 +114,7 @@ export const open = async (
     await openGateway({
       events: options.events?.(store.events) ?? store.events,
       upstream: { baseUrl: options.upstream ?? 'http://127.0.0.1:1/v1', apiKey: KEY },
+      egress: options.egress ?? PUBLIC_EGRESS,
       ...(options.tcp ? { tcp: { host: '127.0.0.1', port: 0 } } : {}),
       log: quiet,
     }),

@@ -12,6 +12,7 @@ const config: WorkerConfig = {
   image: 'mgx:latest',
   user: '1000:1000',
   network: 'none',
+  egress: [{ kind: 'any' }],
   extraHosts: ['model:host-gateway'],
   limits: { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 },
   workspacesRoot: '/srv/workspaces',

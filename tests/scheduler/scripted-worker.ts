@@ -61,6 +61,7 @@ const configOf = (root: string, { config, timings }: WorkerOptions): WorkerConfi
   image: 'mgx:test',
   user: `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`,
   network: 'bridge',
+  egress: [{ kind: 'any' }],
   extraHosts: [],
   limits: { memoryBytes: 1, cpuQuota: 1, pids: 1, tmpBytes: 1 },
   workspacesRoot: root,

@@ -30,9 +30,17 @@ const Input = z.object({
 })
 type Input = z.infer<typeof Input>
 
+/** What commands find in their environment to reach the outside, and what of it was refused since this was asked last. */
+export type CommandEgress = {
+  env(): Promise<Readonly<Record<string, string>>>
+  refused(): readonly string[]
+}
+
 export type BashDeps = {
   readonly workspace: string
   readonly env: Readonly<Record<string, string>>
+  /** The way out for commands: opened before the first one. */
+  readonly egress?: CommandEgress
   /** In a container everything that runs belongs to this run, so that what left its group may be hunted. */
   readonly inContainer: boolean
   /** Why commands must not run here, or `undefined`. Asked before the first one. */
@@ -81,6 +89,7 @@ const report = async (deps: BashDeps, end: CommandEnd, callId: string, seconds: 
     `${seconds.toFixed(1)} s`,
     ...(outputRef === undefined ? [] : [`whole output: ${outputRef.path}`]),
     ...(end.left === undefined ? [] : [`it left processes running, which write to ${end.left.file}`]),
+    ...(deps.egress?.refused() ?? []),
   ]
   const status = statusOf(end)
   const result: ToolResult = {
@@ -138,7 +147,7 @@ const createShell = (deps: BashDeps) => {
       const end = await start({
         command: input.command,
         cwd: place,
-        env: deps.env,
+        env: { ...deps.env, ...(await deps.egress?.env()) },
         timeoutMs: timeoutS * 1000,
         maxOutputBytes: MAX_OUTPUT_BYTES,
         signal: context.signal,
