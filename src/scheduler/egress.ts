@@ -14,6 +14,9 @@ const MAX_TUNNELS = 128
 const CONNECT_MS = 20_000
 const IDLE_MS = 600_000
 
+/** The same once the client has said its last: a program that was killed says no more either. */
+const HALF_OPEN_MS = 60_000
+
 /** One run's way out. */
 export type EgressRun = {
   readonly policy: EgressPolicy
@@ -76,6 +79,7 @@ const pump = async (client: Duplex, upstream: Socket): Promise<void> => {
     upstream.destroy()
   }
   upstream.setTimeout(IDLE_MS, end)
+  client.once('end', () => upstream.setTimeout(HALF_OPEN_MS))
   await Promise.all([pipeline(client, upstream), pipeline(upstream, client)]).catch(end)
 }
 

@@ -69,7 +69,7 @@ describe('baseline: what is left behind', () => {
           .filter(Boolean),
         [],
       )
-      assert.deepEqual(Object.keys(NetworkSettings.Networks), ['bridge'])
+      assert.deepEqual(Object.keys(NetworkSettings.Networks), ['none'])
       watched.release()
       await checkPromises(world.stack, watched)
     }),

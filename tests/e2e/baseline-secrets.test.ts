@@ -62,7 +62,8 @@ const checkKeys = async (world: World, address: string): Promise<void> => {
   await victim.talking()
   const tries = [...keysOf(world), victim.run.run_id].flatMap((key) =>
     [GATEWAY_EVENTS_PATH, `${GATEWAY_MODEL_PATH}/models`].map(
-      (path) => `curl -s -m 10 -o /dev/null -w "%{http_code} " -H "authorization: Bearer ${key}" ${address}${path}`,
+      (path) =>
+        `curl -s --noproxy "*" -m 10 -o /dev/null -w "%{http_code} " -H "authorization: Bearer ${key}" ${address}${path}`,
     ),
   )
   const watched = await world.ask('g2', { command: `${tries.join('; ')}; echo; ls /run/mgx 2>&1` })

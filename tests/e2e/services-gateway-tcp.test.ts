@@ -18,7 +18,8 @@ describe('gateway over TCP', { skip: 'skip' in stack ? stack.skip : false }, () 
 
   test('whoever comes to the gateway without the token of a run is sent away', LIMIT, async () => {
     const url = `http://host.docker.internal:${port}/v1`
-    const ask = (path: string, more = '') => `bash curl -sS -w 'status %{http_code}' -o /dev/null ${more} ${url}${path}`
+    const ask = (path: string, more = '') =>
+      `bash curl -sS --noproxy '*' -w 'status %{http_code}' -o /dev/null ${more} ${url}${path}`
     const token = "-H 'authorization: Bearer 0123456789abcdef'"
     const asked = [ask('/events'), ask('/events', token), ask('/openai/models', token)]
     const run = await generate(stack.urls[0], { session_id: stack.sessionId('door'), prompt: asked.join('\n') })

@@ -20,7 +20,7 @@ const pair = await open({ apis: 2, workers: 2, env: { WORKER_CONCURRENCY: String
 
 describe('gateway over a socket, two APIs and two workers', { skip: 'skip' in pair ? pair.skip : false }, () => {
   if ('skip' in pair) return
-  channelSuite(pair)
+  channelSuite(pair, 'none')
   secretsSuite(pair)
 
   test('six sessions at once, shared by the workers, end once each', LIMIT, async () => {
@@ -45,13 +45,6 @@ describe('gateway over a socket, two APIs and two workers', { skip: 'skip' in pa
       assert.equal((await runDocument(pair, run))?.attempt, 1)
     }
   })
-})
-
-const alone = await open({ env: { AGENT_NETWORK: 'none' } })
-
-describe('gateway over a socket, agents without a network', { skip: 'skip' in alone ? alone.skip : false }, () => {
-  if ('skip' in alone) return
-  secretsSuite(alone)
 
   test('a session completes, and its container has nothing but loopback and the socket', LIMIT, async () => {
     const prompt = [
@@ -59,9 +52,9 @@ describe('gateway over a socket, agents without a network', { skip: 'skip' in al
       "bash curl -sS -w 'status %{http_code}' -o /dev/null --unix-socket /run/mgx/gw.sock http://gw/v1/events",
       'Done',
     ].join('\n')
-    const run = await generate(alone.urls[0], { session_id: alone.sessionId('alone'), prompt })
-    assert.equal((await kept(alone, run)).data.cause, 'completed')
-    const outputs = (await logOf(alone, run)).flatMap((event) =>
+    const run = await generate(pair.urls[0], { session_id: pair.sessionId('alone'), prompt })
+    assert.equal((await kept(pair, run)).data.cause, 'completed')
+    const outputs = (await logOf(pair, run)).flatMap((event) =>
       event.event_type === 'tool_end' ? [event.data.output] : [],
     )
     assert.match(outputs[0] ?? '', /^lo\n\(exit code 0/)

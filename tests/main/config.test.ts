@@ -20,11 +20,13 @@ describe('defaults', () => {
     const { worker: config, engine, gateway } = worker({})
     assert.equal(engine.kind, 'docker')
     assert.deepEqual(config.channel, { kind: 'gateway' })
-    assert.deepEqual(gateway, { model: { baseUrl: 'https://api.openai.com/v1', apiKey: 'sk-1' } })
+    assert.deepEqual(gateway?.model, { baseUrl: 'https://api.openai.com/v1', apiKey: 'sk-1' })
+    assert.equal(gateway?.tcp, undefined)
     assert.deepEqual(config.limits, { memoryBytes: 2 * 1024 ** 3, cpuQuota: 100_000, pids: 512, tmpBytes: 1024 ** 3 })
     assert.equal(config.taskTimeoutSeconds, 1800)
     assert.equal(config.image, 'mgx:latest')
-    assert.equal(config.network, 'bridge')
+    assert.equal(config.network, 'none')
+    assert.deepEqual(config.egress, [{ kind: 'any' }])
     assert.equal(config.workspacesRoot, resolve('workspaces'))
     assert.equal(config.hostWorkspacesRoot, config.workspacesRoot)
   })
@@ -146,6 +148,48 @@ describe('rules between variables', () => {
       /GATEWAY_TCP_PORT/,
     )
     assert.equal(worker({ AGENT_NETWORK: 'none' }).worker.network, 'none')
+  })
+
+  test('agents have a network only where the channel needs one, or where it is asked for', () => {
+    const direct = { AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: 'mongodb://a@db/' }
+    assert.equal(worker({ ...direct, AGENT_DIRECT_NETWORK: 'agents' }).worker.network, 'agents')
+    assert.equal(worker({ ...direct, AGENT_DIRECT_NETWORK: 'agents', AGENT_NETWORK: 'mine' }).worker.network, 'mine')
+    assert.equal(worker({ AGENT_DIRECT_NETWORK: 'agents' }).worker.network, 'none')
+    assert.equal(worker({ GATEWAY_TCP_PORT: '9000' }).worker.network, 'bridge')
+    assert.equal(worker({ AGENT_NETWORK: 'mine' }).worker.network, 'mine')
+  })
+
+  test('the egress of the gateway: its policy, private ranges, and services that no policy opens', () => {
+    const { worker: config, gateway } = worker({
+      AGENT_EGRESS: 'pypi.org, nexus.corp:8081',
+      EGRESS_ALLOW_PRIVATE: '10.20.0.0/16, fd12::/16',
+      MONGODB_URL: 'mongodb://u:p@one,two:27018,[::1]:27019/?replicaSet=rs0',
+      REDIS_URL: 'rediss://:p@queue',
+    })
+    assert.deepEqual(config.egress, [
+      { kind: 'host', host: 'pypi.org' },
+      { kind: 'host', host: 'nexus.corp', port: 8081 },
+    ])
+    assert.deepEqual(gateway?.egress.policy, config.egress)
+    assert.deepEqual(gateway?.egress.ours, [
+      { host: 'one', port: 27_017 },
+      { host: 'two', port: 27_018 },
+      { host: '::1', port: 27_019 },
+      { host: 'queue', port: 6379 },
+    ])
+    assert.ok(gateway?.egress.allowPrivate.check('10.20.1.1') && !gateway.egress.allowPrivate.check('10.21.1.1'))
+    assert.deepEqual(devConfig({ PORT: '8123' }, ROOT).egress.ownPorts, [8123])
+  })
+
+  test('an egress policy that is none, and one that nothing would keep, are refused', () => {
+    const lineOf = (env: Readonly<Record<string, string>>) => onlyLine(() => worker(env))
+    assert.match(lineOf({ AGENT_EGRESS: 'registrys' }), /^AGENT_EGRESS=registrys: "registrys" is no named set/)
+    assert.match(lineOf({ EGRESS_ALLOW_PRIVATE: '10.0.0.0/8,10/8' }), /^EGRESS_ALLOW_PRIVATE: 10\/8 is neither/)
+    const direct = { AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: 'mongodb://a@db/' }
+    assert.match(lineOf({ ...direct, AGENT_EGRESS: 'none' }), /no effect with AGENT_CHANNEL=direct/)
+    assert.match(lineOf({ ...direct, EGRESS_ALLOW_PRIVATE: '10.0.0.0/8' }), /no effect with AGENT_CHANNEL=direct/)
+    assert.deepEqual(worker({ AGENT_EGRESS: 'none' }).notices, [])
+    assert.match(worker({ AGENT_EGRESS: 'none', AGENT_NETWORK: 'mine' }).notices.join(), /on the network mine/)
   })
 
   test('an address of the gateway without its port is a mistake', () => {
