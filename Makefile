@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup demo dev check format test base-image build-agent build-mgx test-image isolation up down logs mongo redis bench clean
+.PHONY: help setup demo dev check format test chaos base-image build-agent build-mgx test-image isolation up down logs mongo redis bench clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -36,6 +36,11 @@ test: ## every test, on real services; prints passed, failed, skipped
 	@$(setup)
 	@sh scripts/test-tools.sh
 	@node tests/run.ts
+
+chaos: ## kills everything under SESSIONS=40 sessions (SEED, DURATION, PLACES, FAULTS, WITH) and checks every promise
+	@$(setup)
+	@sh scripts/docker.sh
+	@node tests/chaos/harness/main.ts
 
 base-image: ## mgx-base:local, the base image made from Debian packages (needs root, no registry)
 	@sh scripts/docker.sh

@@ -32,7 +32,7 @@ const checkNumbers = (log: readonly SessionEvent[]): void => {
 }
 
 /** A piece that was lost or written twice shows here, whatever its id. */
-const checkMessages = (log: readonly SessionEvent[]): void => {
+export const checkMessages = (log: readonly SessionEvent[]): void => {
   const texts = new Map<string, string>()
   const counts = new Map<string, number>()
   const complete = new Set<string>()
@@ -106,7 +106,7 @@ const checkRun = async (stack: Stack, watched: Watched, log: readonly SessionEve
 }
 
 /** Jobs that wait, are worked on or come later, by BullMQ's keys. */
-const jobs = async ({ redis: { url }, installation }: Stack): Promise<string[]> => {
+export const jobs = async ({ redis: { url }, installation }: Stack): Promise<string[]> => {
   const client = new Redis(url)
   const key = (kind: string) => `${installation}:runs:${kind}`
   try {

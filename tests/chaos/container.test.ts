@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { RESULT_TEXT } from '#contracts/run.ts'
 import { checkPromises, type Over, ranOnce } from './check.ts'
+import { runnerPid } from './runner-pid.ts'
 import { flowing, inWorld, LIMIT, type Watched, type World } from './world.ts'
 
 const containerOf = async ({ stack, document }: World, watched: Watched) => {
@@ -9,19 +10,9 @@ const containerOf = async ({ stack, document }: World, watched: Watched) => {
   return stack.docker.getContainer(container_id)
 }
 
-/** The process that works in the container, by its number on this machine: not the first one, which only waits for it. */
-const runnerPid = async (world: World, watched: Watched): Promise<number> => {
-  const list: { Titles: string[]; Processes: string[][] } = await (await containerOf(world, watched)).top()
-  const { Titles, Processes } = list
-  const [pid, ppid] = [Titles.indexOf('PID'), Titles.indexOf('PPID')]
-  const [first] = Processes.filter((row) => !Processes.some((other) => other[pid] === row[ppid]))
-  const runner = Processes.find((row) => row[ppid] === first?.[pid])
-  return Number(runner?.[pid])
-}
-
 const KILLS: Readonly<Record<string, (world: World, watched: Watched) => Promise<unknown>>> = {
   container: async (world, watched) => (await containerOf(world, watched)).kill({ signal: 'SIGKILL' }),
-  runner: async (world, watched) => process.kill(await runnerPid(world, watched), 'SIGKILL'),
+  runner: async (world, watched) => process.kill(Number(await runnerPid(await containerOf(world, watched))), 'SIGKILL'),
 }
 
 /** It says what happened in the words that are promised, and keeps what the agent had said so far. */

@@ -1,6 +1,6 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { ServerResponse } from 'node:http'
 import { sleep } from '../helpers.ts'
+import { beginStream, callBash, end, send, serveModel, turnOf } from './model-wire.ts'
 
 /** A model that talks until the test lets it end: so a fault hits while events are on their way. */
 export type PacedModel = AsyncDisposable & {
@@ -12,8 +12,6 @@ export type PacedModel = AsyncDisposable & {
   release(prompt: string): void
 }
 
-type Message = { readonly role: string; readonly content?: unknown }
-
 /** Milliseconds between two words. */
 const PACE_MS = 40
 
@@ -22,35 +20,6 @@ export const FIRST_COMMAND = 'echo ran >> ran.txt'
 
 /** What makes the agent run this command and then talk. */
 export const promptOf = (name: string, command: string): string => `Talk about ${name}\n$ ${command}`
-
-const textOf = (content: unknown): string => {
-  if (typeof content === 'string') return content
-  return Array.isArray(content) ? content.map((part: { text?: string }) => part.text ?? '').join('') : ''
-}
-
-const read = async (request: IncomingMessage): Promise<readonly Message[]> => {
-  const parts: Buffer[] = []
-  for await (const part of request) parts.push(part as Buffer)
-  return (JSON.parse(Buffer.concat(parts).toString()) as { messages: Message[] }).messages
-}
-
-const send = (response: ServerResponse, delta: object, finishReason: string | null = null): void => {
-  const choices = [{ index: 0, delta, finish_reason: finishReason }]
-  const chunk = { id: 'c', object: 'chat.completion.chunk', created: 1, model: 'paced', choices }
-  response.write(`data: ${JSON.stringify(chunk)}\n\n`)
-}
-
-const end = (response: ServerResponse, reason: string): void => {
-  send(response, {}, reason)
-  response.end('data: [DONE]\n\n')
-}
-
-const callFirst = (response: ServerResponse, prompt: string): void => {
-  const command = prompt.split('\n$ ')[1] ?? FIRST_COMMAND
-  const call = { name: 'bash', arguments: JSON.stringify({ command }) }
-  send(response, { tool_calls: [{ index: 0, id: 'call_first', type: 'function', function: call }] })
-  end(response, 'tool_calls')
-}
 
 const talk = async (response: ServerResponse, isReleased: () => boolean): Promise<void> => {
   for (let n = 0; !response.destroyed && !isReleased(); n++) {
@@ -65,31 +34,17 @@ const talk = async (response: ServerResponse, isReleased: () => boolean): Promis
 export const openPacedModel = async (host = '127.0.0.1'): Promise<PacedModel> => {
   const asked = new Map<string, number>()
   const released = new Set<string>()
-
-  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const messages = await read(request)
-    const start = messages.findLastIndex(({ role }) => role === 'user')
-    const prompt = textOf(messages[start]?.content)
+  const server = await serveModel(host, async (messages, response) => {
+    const { prompt, step } = turnOf(messages)
     asked.set(prompt, (asked.get(prompt) ?? 0) + 1)
-    response.on('error', () => {})
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    if (messages.length === start + 1) callFirst(response, prompt)
+    beginStream(response)
+    if (step === 0) callBash(response, prompt.split('\n$ ')[1] ?? FIRST_COMMAND)
     else await talk(response, () => released.has(prompt))
-  }
-
-  const server = createServer((request, response) => {
-    answer(request, response).catch(() => response.destroy())
   })
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, host, resolve))
-  const { port } = server.address() as AddressInfo
   return {
-    baseUrl: `http://${host}:${port}/v1`,
+    baseUrl: `http://${host}:${server.port}/v1`,
     asked: (prompt) => asked.get(prompt) ?? 0,
     release: (prompt) => void released.add(prompt),
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise((resolve) => server.close(resolve))
-      server.closeAllConnections()
-      await closed
-    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }

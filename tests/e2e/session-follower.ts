@@ -37,11 +37,19 @@ export const framesOf = async function* (body: AsyncIterable<Uint8Array>): Async
   }
 }
 
+export type FollowOptions = {
+  /** A slow reader: so many milliseconds for each event. */
+  readonly perEventMs?: number
+}
+
 /**
  * Follows events as a patient client does: whatever breaks, it connects again with the last id it saw, to the next of the
  * addresses, until the server answers 204.
  */
-export const followEvents = (addresses: readonly [string, ...string[]]): SessionFollower => {
+export const followEvents = (
+  addresses: readonly [string, ...string[]],
+  { perEventMs = 0 }: FollowOptions = {},
+): SessionFollower => {
   const frames: Frame[] = []
   const events: SessionEvent[] = []
   const end = new AbortController()
@@ -65,6 +73,7 @@ export const followEvents = (addresses: readonly [string, ...string[]]): Session
       frames.push(frame)
       const event = JSON.parse(frame.data) as SessionEvent & { timestamp: string }
       events.push({ ...event, timestamp: new Date(event.timestamp) })
+      if (perEventMs > 0) await sleep(perEventMs)
     }
     return 'again'
   }

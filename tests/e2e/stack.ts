@@ -23,6 +23,8 @@ export type StackOptions = {
   readonly workers?: number
   /** A MongoDB and a Redis that this stack may kill, pause, restart and flush. */
   readonly own?: boolean
+  /** An empty directory for the workspaces; default: one of its own. */
+  readonly root?: string
   /** More of the environment, for API and worker. */
   readonly env?: Env
 }
@@ -141,7 +143,9 @@ const open = async (stack: AsyncDisposableStack, options: StackOptions): Promise
   const data = await openData(stack, { db: id, own: options.own ?? false, direct })
   if ('skip' in data) return data
   const model = stack.use(await openPromptModel(direct?.bridge))
-  const root = await tempDir({ after: (remove) => stack.defer(async () => void (await (remove as () => unknown)())) })
+  const root =
+    options.root ??
+    (await tempDir({ after: (remove) => stack.defer(async () => void (await (remove as () => unknown)())) }))
   // Containers reach their workspace by its path on this machine, whoever they run as.
   await chmod(root, 0o755)
   stack.defer(() => (options.engine === 'process' ? endProcesses(root) : removeAgents(docker, id)))

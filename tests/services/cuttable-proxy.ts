@@ -1,14 +1,18 @@
 import { rm } from 'node:fs/promises'
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net'
 
-/** A unix socket in front of a server, that can be cut: then it looks as if the server had died. */
+/** A socket in front of a server, that can be cut: then it looks as if the server had died. */
 export type CuttableProxy = AsyncDisposable & {
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>
   restore(): Promise<void>
 }
 
-export const openCuttableProxy = async (path: string, upstream: NetConnectOpts): Promise<CuttableProxy> => {
+/** @param at a path, or an address whose port is free (`freePort`) and stays the proxy's over its cuts */
+export const openCuttableProxy = async (
+  at: string | { readonly host: string; readonly port: number },
+  upstream: NetConnectOpts,
+): Promise<CuttableProxy> => {
   const open = new Set<Socket>()
   let server: Server | undefined
 
@@ -29,15 +33,17 @@ export const openCuttableProxy = async (path: string, upstream: NetConnectOpts):
   }
   const restore = async (): Promise<void> => {
     if (server) return
-    server = createServer({ allowHalfOpen: true }, join)
-    await new Promise<void>((resolve) => server?.listen(path, resolve))
+    const next = createServer({ allowHalfOpen: true }, join)
+    const where = typeof at === 'string' ? { path: at } : at
+    await new Promise<void>((resolve, reject) => next.once('error', reject).listen(where, resolve))
+    server = next
   }
   const cut = async (): Promise<void> => {
     const closing = server
     server = undefined
     for (const socket of open) socket.destroy()
     if (closing) await new Promise((resolve) => closing.close(resolve))
-    await rm(path, { force: true })
+    if (typeof at === 'string') await rm(at, { force: true })
   }
   await restore()
   return { cut, restore, [Symbol.asyncDispose]: cut }

@@ -1,0 +1,85 @@
+import { Redis } from 'ioredis'
+import { sleep } from '../../helpers.ts'
+import type { Daemon } from '../../services/daemon.ts'
+import { type Fault, NotRepaired, pickNode, rest, type Site, startAgain } from './site.ts'
+
+type Service = Pick<Daemon, 'kill' | 'pause' | 'resume' | 'restart'>
+
+const killed = async (site: Site, name: string, service: Service, lastsMs: number): Promise<void> => {
+  using _turn = await site.turns.take(name)
+  await service.kill()
+  await rest(lastsMs, site)
+  await startAgain(name, service)
+}
+
+const slept = async (site: Site, name: string, service: Service, lastsMs: number): Promise<void> => {
+  using _turn = await site.turns.take(name)
+  await service.pause()
+  await rest(lastsMs, site)
+  service.resume()
+}
+
+/** Handing back takes a few seconds, and ten more where a pass of reconcile waits for an outage to end. */
+const LEAVE_MS = 60_000
+
+/** Asked to leave in order, as by an upgrade. */
+const left = async (site: Site, name: string, service: Service, lastsMs: number): Promise<void> => {
+  using _turn = await site.turns.take(name)
+  const gone = service.kill('SIGTERM').then(() => true)
+  const inTime = await Promise.race([gone, sleep(LEAVE_MS, false, { ref: false })])
+  if (!inTime) await service.kill()
+  await rest(lastsMs, site)
+  await startAgain(name, service)
+  if (!inTime) throw new NotRepaired(`${name} was asked to leave and was still there after ${LEAVE_MS / 1000} s`)
+}
+
+type Blow = typeof killed
+
+const toNode =
+  (kind: 'worker' | 'API', blow: Blow, words: string): Fault =>
+  async (site, plan) => {
+    const { name, node } = pickNode(site, kind, plan)
+    await blow(site, name, node, plan.lastsMs)
+    return { what: `${name} ${words}`, runs: [] }
+  }
+
+const toService =
+  (service: 'redis' | 'mongo', blow: Blow, words: string): Fault =>
+  async (site, plan) => {
+    const name = `${site.house.channel} ${service}`
+    await blow(site, name, site.house.stack[service], plan.lastsMs)
+    return { what: `${name} ${words}`, runs: [] }
+  }
+
+const flush: Fault = async (site) => {
+  const name = `${site.house.channel} redis`
+  using _turn = await site.turns.take(name)
+  const client = new Redis(site.house.stack.redis.url, { maxRetriesPerRequest: 1 })
+  client.on('error', () => {})
+  try {
+    await client.flushall()
+  } finally {
+    client.disconnect()
+  }
+  return { what: `${name} emptied`, runs: [] }
+}
+
+const killDockerd: Fault = async (site, { lastsMs }) => {
+  if (!site.dockerd) return { what: 'no dockerd that may be killed', runs: [] }
+  await killed(site, 'dockerd', site.dockerd, lastsMs)
+  return { what: 'dockerd killed', runs: [] }
+}
+
+export const PROCESS_FAULTS = {
+  'worker.kill': toNode('worker', killed, 'killed'),
+  'worker.sleep': toNode('worker', slept, 'slept past its lock'),
+  'worker.term': toNode('worker', left, 'asked to leave'),
+  'api.kill': toNode('API', killed, 'killed'),
+  'api.term': toNode('API', left, 'asked to leave'),
+  'redis.kill': toService('redis', killed, 'killed, and its data lost'),
+  'redis.pause': toService('redis', slept, 'stopped'),
+  'redis.flush': flush,
+  'mongod.kill': toService('mongo', killed, 'killed'),
+  'mongod.pause': toService('mongo', slept, 'stopped'),
+  'dockerd.kill': killDockerd,
+} as const satisfies Record<string, Fault>

@@ -1,0 +1,20 @@
+import type { RunPlan } from './plan.ts'
+
+/** The file of the workspace in which each run's first command leaves one line: a run that worked twice leaves two. */
+export const RAN_FILE = 'ran.txt'
+
+/** The parent of a command is the runner. */
+const MANNER_LINES: Readonly<Record<RunPlan['manner'], readonly string[]>> = {
+  quiet: [],
+  chatty: ['$ seq 1 300', '$ for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done'],
+  long: ['$ sleep 2'],
+  failing: ['$ exit 3', 'refuse'],
+  violent: ['$ kill -KILL $PPID'],
+  frozen: ['$ kill -STOP $PPID'],
+  deaf: [`$ trap '' TERM; sleep 300`],
+  background: [`$ (trap '' TERM HUP; while :; do sleep 1; done) & setsid sleep 300 & echo left`],
+}
+
+/** What the scripted model reads its answers from: one line each, after the title. */
+export const promptOf = (label: string, { manner, words, paceMs }: RunPlan): string =>
+  [`Run ${label}`, `$ echo ${label} >> ${RAN_FILE}`, ...MANNER_LINES[manner], `say ${words} ${paceMs}`].join('\n')
