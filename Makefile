@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup demo dev check format test chaos base-image build-agent build-mgx test-image isolation up down logs mongo redis bench clean
+.PHONY: help setup demo dev check format test chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -37,7 +37,7 @@ test: ## every test, on real services; prints passed, failed, skipped
 	@sh scripts/test-tools.sh
 	@node tests/run.ts
 
-chaos: ## kills everything under SESSIONS=40 sessions (SEED, DURATION, PLACES, FAULTS, WITH) and checks every promise
+chaos: ## kill everything under SESSIONS=40 sessions (SEED, DURATION, PLACES, FAULTS, WITH); checks every promise
 	@$(setup)
 	@sh scripts/docker.sh
 	@node tests/chaos/harness/main.ts
@@ -59,6 +59,10 @@ isolation: ## ask an agent's container what it can do: a table, exit code 1 on a
 	@$(setup)
 	@sh scripts/docker.sh
 	@node tests/isolation/main.ts
+
+protocol: ## explore every order of the run protocol in large cases; takes minutes and a few GB
+	@$(setup)
+	@PROTOCOL=long node --max-old-space-size=8000 --test tests/protocol/protocol.test.ts
 
 up: ## api, worker, MongoDB and Redis with Docker Compose; prints the address
 	@sh scripts/up.sh
