@@ -26,7 +26,7 @@ const workspaceVariables = {
 
 const engineVariables = {
   ENGINE: {
-    says: 'What runs the agents: docker, or process, which isolates nothing and is for development.',
+    says: 'What runs the agents: docker, or process, which isolates nothing, cannot enforce AGENT_EGRESS, and is for development.',
     rule: 'must be docker or process',
     shape: field.text.regex(/^(docker|process)$/).transform((value) => (value === 'docker' ? 'docker' : 'process')),
     otherwise: 'docker; make demo and npm run dev take process where no Docker answers',

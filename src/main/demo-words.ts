@@ -10,7 +10,7 @@ export const enginePlain = ({ engine, noDocker }: Chosen): string => {
   if (engine === 'docker')
     return 'Docker: each session works in a container of its own, without rights and within limits'
   const why = noDocker === undefined ? 'ENGINE=process asks for it.' : `Docker does not work here: ${noDocker}`
-  return `plain processes. NO ISOLATION: the agent can do whatever you can do here. ${why}`
+  return `plain processes. NO ISOLATION: the agent can do and reach whatever you can here. ${why}`
 }
 
 export const modelPlain = ({ model }: Chosen): string =>

@@ -39,7 +39,10 @@ export type EgressGuard = (policy: EgressPolicy, target: EgressTarget) => Promis
 
 type Resolve = (host: string) => Promise<readonly LookupAddress[]>
 
-export const resolveAll: Resolve = (host) => lookup(host, { all: true, order: 'verbatim' })
+/** What the guard asks of this machine. */
+export type Surroundings = { readonly resolve: Resolve; readonly isOwn: (address: string) => boolean }
+
+const resolveAll: Resolve = (host) => lookup(host, { all: true, order: 'verbatim' })
 
 const name = ({ host, port }: EgressTarget): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
 
@@ -78,7 +81,10 @@ const oursAt = async (ours: readonly EgressTarget[], port: number, resolve: Reso
  * allowed is never asked for, and what is connected to is what was looked at.
  */
 export const createEgressGuard =
-  (config: Omit<EgressConfig, 'policy'>, resolve: Resolve = resolveAll): EgressGuard =>
+  (
+    config: Omit<EgressConfig, 'policy'>,
+    { resolve, isOwn }: Surroundings = { resolve: resolveAll, isOwn: isThisMachine },
+  ): EgressGuard =>
   async (policy, target) => {
     const { host, port } = target
     const closed = closedName(host)
@@ -91,7 +97,7 @@ export const createEgressGuard =
     const ours = await oursAt(config.ours, port, resolve)
     const judge = ({ address }: LookupAddress): RefusalReason | undefined => {
       if (ours.has(address)) return 'own_service'
-      const here = isThisMachine(address)
+      const here = isOwn(address)
       if (here && config.ownPorts.includes(port)) return 'own_service'
       if (here && !config.allowPrivate.check(address, address.includes(':') ? 'ipv6' : 'ipv4')) return 'private_address'
       return closedAddress(address, config.allowPrivate)

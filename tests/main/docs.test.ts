@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { CAUSE_NAMES } from '#contracts/causes.ts'
+import { EGRESS_SETS } from '#contracts/egress-sets.ts'
 import { FRAMEWORK_NAMES } from '#contracts/frameworks.ts'
 import { SECTIONS } from '#main/config-docs.ts'
 
@@ -50,6 +51,15 @@ test('every decision is in the list of decisions, under its own title', async ()
     const [title = ''] = (await read(page)).split('\n')
     assert.ok(list.includes(`- [${title.replace('# ', '')}](${page.slice('docs/adr/'.length)})`), page)
   }
+})
+
+test('the named sets of hosts are the ones that operations.md lists', async () => {
+  const [, table = ''] = /\| set \| for \| hosts \|\n(.*?)\n\n/s.exec(await read('docs/operations.md')) ?? []
+  const listed = [...table.matchAll(/^\| `(\w+)` \| .+ \| (`.+`) \|$/gm)].map(([, name = '', hosts = '']) => [
+    name,
+    [...hosts.matchAll(/`([^`]+)`/g)].map(([, host]) => host),
+  ])
+  assert.deepEqual(Object.fromEntries(listed), EGRESS_SETS)
 })
 
 test('variables, frameworks and causes that the pages name are the ones there are', async () => {
