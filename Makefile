@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup demo dev check format test chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
+.PHONY: help setup doctor demo dev check format test chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -14,6 +14,10 @@ help: ## this list
 
 setup: ## npm packages and Node 26 (installs npm and libatomic1 as root on Debian)
 	@sh scripts/setup.sh
+
+doctor: ## look at this host before it takes work; says what to mend, and how
+	@$(setup)
+	@node src/main/doctor.ts
 
 demo: ## watch an agent build a small page in a container; no key needed
 	@$(setup)

@@ -71,15 +71,13 @@ const sharedNamespaces = ({ HostConfig }: Docker.ContainerInspectInfo): string[]
   return Object.entries(modes).flatMap(([name, mode]) => (mode === 'host' ? [name] : []))
 }
 
-/** `SandboxEngine.attest`. @param read the first way to try */
-export const attestContainer = async (
-  daemon: Daemon,
-  ref: SandboxRef,
+/** What holds this very container. @param read the first way to try */
+export const factsOf = async (
+  { docker }: Pick<Daemon, 'docker'>,
+  containerId: string,
   read: typeof fromHost = fromHost,
 ): Promise<SandboxFacts | undefined> => {
-  const [found] = await containersOf(daemon, ref)
-  if (!found?.running) return undefined
-  const container = daemon.docker.getContainer(found.containerId)
+  const container = docker.getContainer(containerId)
   const info = await askUnless(OVER, CALL_MS, (abortSignal) => container.inspect({ abortSignal }))
   if (!info?.State.Running) return undefined
   const shared = {
@@ -95,4 +93,10 @@ export const attestContainer = async (
   if (inside === undefined) return undefined
   if (inside.status === undefined) throw callError(new Error('the container does not show the files of the kernel'))
   return { ...shared, source: 'exec', texts: inside }
+}
+
+/** `SandboxEngine.attest`. */
+export const attestContainer = async (daemon: Daemon, ref: SandboxRef): Promise<SandboxFacts | undefined> => {
+  const [found] = await containersOf(daemon, ref)
+  return found?.running ? factsOf(daemon, found.containerId) : undefined
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { attestationOf } from '#scheduler/attestation.ts'
-import { attestContainer } from '#scheduler/engines/docker-attest.ts'
+import { factsOf } from '#scheduler/engines/docker-attest.ts'
 import { dockerOptions } from '#scheduler/engines/docker-options.ts'
 import type { SandboxFacts, SandboxSpec } from '#scheduler/engines/engine.ts'
 import { type Ground, openGround, startSteps } from '../../conformance/engine-bench.ts'
@@ -26,13 +26,13 @@ describe('docker: what holds a container, read from the kernel', { skip: noDocke
   })
   after(() => ground?.[Symbol.asyncDispose]())
 
-  const byExec = (spec: SandboxSpec) => attestContainer(bench, spec, async () => undefined)
+  const byExec = (containerId: string) => factsOf(bench, containerId, async () => undefined)
 
   test('everything that was asked is enforced, and both ways of reading say the same', async () => {
     const spec = await ground.newSpec()
-    await startSteps(ground, ground.engine, spec, [{ do: 'hang' }])
+    const { containerId } = await startSteps(ground, ground.engine, spec, [{ do: 'hang' }])
     const host = await ground.engine.attest(spec)
-    const exec = await byExec(spec)
+    const exec = await byExec(containerId)
     assert.ok(host?.kind === 'container' && exec?.kind === 'container')
     if (process.getuid?.() === 0) assert.equal(host.source, 'host')
     assert.equal(exec.source, 'exec')
@@ -64,7 +64,7 @@ describe('docker: what holds a container, read from the kernel', { skip: noDocke
       },
     })
     await container.start()
-    const facts = await byExec(spec)
+    const facts = await byExec(container.id)
     const all = attestationOf(spec, facts as SandboxFacts, about).checks.map(({ name }) => name)
     const gaps = gapsOf(spec, facts)
     // Where the kernel does not count swap, a machine without any lends none.
