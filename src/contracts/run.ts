@@ -6,6 +6,10 @@ import type { Framework } from './frameworks.ts'
 /** `queued → starting → running → finished`; a queued run that is ended passes through `starting` too. */
 export type RunState = 'queued' | 'starting' | 'running' | 'finished'
 
+/** Which of its own waiting runs a tenant wants first; between tenants the order is fair, whatever they say here. */
+export const PRIORITIES = ['low', 'normal', 'high'] as const
+export type Priority = (typeof PRIORITIES)[number]
+
 /** What a client may ask of one run. Absent = the installation's default. */
 export type RunOptions = {
   readonly model?: string | undefined
@@ -14,6 +18,7 @@ export type RunOptions = {
   readonly max_cost_usd?: number | undefined
   /** Where its commands may connect to, as `parseEgress` reads it; it can only narrow the installation's policy. */
   readonly egress?: string | readonly string[] | undefined
+  readonly priority?: Priority | undefined
 }
 
 /** How the container ended, read from the engine before it is removed. */
@@ -61,6 +66,8 @@ export type Run = {
   readonly created_at: Date
   /** A run that nobody has taken up by then ends as `queue_timeout`. */
   readonly queue_deadline_at: Date
+  /** Its place among its tenant's waiting runs: when it came, moved by its priority. */
+  readonly turn_at: Date
   /** Set at the first take-up, never moved. */
   readonly started_at?: Date
   readonly deadline_at?: Date
@@ -72,6 +79,11 @@ export type Run = {
   /** The daemon or cluster that holds the container. */
   readonly engine_id?: string
   readonly container_id?: string
+  /** Which of the installation's, and of its tenant's, numbered permits to run it holds, where there are limits; null = given back. */
+  readonly permit?: number | null
+  readonly tenant_permit?: number | null
+  /** The memory limit of its container. */
+  readonly memory_bytes?: number
   /** True once the engine has said that no container of this run exists (or none was ever asked for). */
   readonly container_gone: boolean
   /** Until then nothing else starts on this workspace: set when a container was lost without proof of death. */

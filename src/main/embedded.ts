@@ -71,7 +71,8 @@ const REMEMBERED = 1_000
 
 /** The queue of this process begins empty: what an earlier process left is put into it at once, not when `reconcile` comes by. */
 const remember = async (store: Store, queue: JobQueue): Promise<void> => {
-  for (const run of await store.runs.unsettled(REMEMBERED)) {
+  const left = await Promise.all([store.runs.unsettled(REMEMBERED), store.runs.queued(REMEMBERED)])
+  for (const run of left.flat()) {
     if (run.state !== 'finished') await queue.enqueue({ run_id: run.run_id, session_id: run.session_id })
   }
 }

@@ -18,8 +18,6 @@ export type BullQueueOptions = {
 // A job that is over is kept for who asks BullMQ for its return value; the run store keeps the same for good.
 const KEPT = { age: 24 * 3600, count: 10_000 }
 
-const isOver = (state: string) => state === 'completed' || state === 'failed'
-
 const WAITING = new Set(['waiting', 'delayed', 'prioritized'])
 
 type BullQueue = Queue<QueueJob, RunResult | null>
@@ -34,11 +32,13 @@ const add = (queue: BullQueue, job: QueueJob) =>
   queue.add('run', job, { jobId: job.run_id, removeOnComplete: KEPT, removeOnFail: KEPT })
 
 const enqueue = async (queue: BullQueue, job: QueueJob, isNew: boolean): Promise<void> => {
-  if (isNew) return void (await add(queue, job))
   // BullMQ ignores the id of a job it still knows, also of one that is over.
-  const [state] = await Promise.all([queue.getJobState(job.run_id), add(queue, job)])
-  if (!isOver(state)) return
-  await queue.remove(job.run_id)
+  await add(queue, job)
+  if (isNew) return
+  // Not its state: to tell that BullMQ looks through all jobs that wait.
+  const known = await queue.getJob(job.run_id)
+  if (known?.finishedOn === undefined) return
+  await known.remove()
   await add(queue, job)
 }
 

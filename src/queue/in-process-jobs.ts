@@ -19,24 +19,25 @@ export type Jobs = {
 }
 
 export const createJobs = (): Jobs => {
-  // A Map keeps the order in which keys came.
-  let waiting = new Map<string, QueueJob>()
+  // A Map keeps the order in which keys came; what was put back is before all of it, the last one first.
+  const waiting = new Map<string, QueueJob>()
+  const front = new Map<string, QueueJob>()
   const active = new Set<string>()
   const delayed = new Map<string, NodeJS.Timeout>()
   return {
-    has: (runId) => waiting.has(runId) || active.has(runId) || delayed.has(runId),
+    has: (runId) => [waiting, front, active, delayed].some((place) => place.has(runId)),
     add: (job) => void waiting.set(job.run_id, job),
     take() {
-      const job = waiting.values().next().value
+      const job = [...front.values()].at(-1) ?? waiting.values().next().value
       if (job === undefined) return undefined
-      waiting.delete(job.run_id)
+      if (!front.delete(job.run_id)) waiting.delete(job.run_id)
       active.add(job.run_id)
       return job
     },
     finish: (job) => void active.delete(job.run_id),
     putBack(job) {
       active.delete(job.run_id)
-      waiting = new Map([[job.run_id, job], ...waiting])
+      front.set(job.run_id, job)
     },
     putOff(job, delayMs, onDue) {
       active.delete(job.run_id)
@@ -49,13 +50,14 @@ export const createJobs = (): Jobs => {
     },
     remove(runId) {
       clearTimeout(delayed.get(runId))
-      return delayed.delete(runId) || waiting.delete(runId)
+      return delayed.delete(runId) || waiting.delete(runId) || front.delete(runId)
     },
-    stats: () => ({ waiting: waiting.size, active: active.size, delayed: delayed.size }),
+    stats: () => ({ waiting: waiting.size + front.size, active: active.size, delayed: delayed.size }),
     clear() {
       for (const timer of delayed.values()) clearTimeout(timer)
-      waiting.clear()
       delayed.clear()
+      waiting.clear()
+      front.clear()
     },
   }
 }

@@ -19,6 +19,9 @@ export type Reconciled = Record<
 
 const UNSETTLED_PAGE = 1_000
 
+/** Waiting runs that one pass looks at: a hint does for any run, so that the oldest ones speak for all. */
+const QUEUED_PAGE = 500
+
 type Pass = {
   readonly ctx: WorkerContext
   readonly done: Reconciled
@@ -218,7 +221,8 @@ export const reconcile = async (ctx: WorkerContext): Promise<Reconciled> => {
       ctx.log.warn({ err: error, run_id: runId }, 'reconcile could not mend this run; the next pass tries again')
     }
   }
-  const runs = await ctx.store.runs.unsettled(UNSETTLED_PAGE)
+  const { runs: store } = ctx.store
+  const runs = (await Promise.all([store.unsettled(UNSETTLED_PAGE), store.queued(QUEUED_PAGE)])).flat()
   await Promise.all(runs.map((run) => mend(run.run_id, () => reconcileRun(pass, run))))
   const known = new Set(runs.map((run) => run.run_id))
   for (const info of sandboxes?.values() ?? []) {

@@ -2,12 +2,12 @@ import { RESULT_TEXT } from '#contracts/run.ts'
 import type { JobHandler, JobOutcome } from '#queue/job-queue.ts'
 import { announceRun } from '#store/announce.ts'
 import { startAttesting } from './attest-run.ts'
+import { createChooseRun } from './choose-run.ts'
 import { endRun, tidyRun } from './end-run.ts'
 import { startLogPump } from './log-pump.ts'
 import { type Opened, openSandbox, type Plan, planSandbox, renewToken, serveGateway } from './open-sandbox.ts'
 import { untilDone, within } from './patience.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
-import { takeUp } from './take-up.ts'
 import { askEngine, type EngineHealth, type Verdict, verdictOf, watchExit, watchLogAndDeadline } from './watch.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
 
@@ -108,27 +108,30 @@ const runSession = async (
 }
 
 /**
- * The queue's handler: takes the run up, works it to its end, and answers with its result. A worker that shuts down hands
+ * The queue's handler: takes a run up, works it to its end, and answers with its result. A worker that shuts down hands
  * the run back and leaves its container running; one that lost the run touches nothing more.
  */
-export const createRunHandler =
-  (ctx: WorkerContext): JobHandler =>
-  async (job, handBack) => {
-    const later = { kind: 'later', delayMs: ctx.config.timings.heartbeat } as const
-    if (ctx.held.has(job.run_id)) return later
-    ctx.held.add(job.run_id)
+export const createRunHandler = (ctx: WorkerContext): JobHandler => {
+  const { choose, changed } = createChooseRun(ctx)
+  const later = { kind: 'later', delayMs: ctx.config.timings.heartbeat } as const
+  return async (job, handBack) => {
+    const taken = await choose(job, handBack)
+    if (taken.kind === 'not') return taken.outcome
+    const { run_id } = taken.run
     try {
-      const taken = await takeUp(ctx, job.run_id)
-      if (taken.kind === 'not') return taken.outcome
-      return await work(ctx, taken.run, taken.token, handBack)
+      const outcome = await work(ctx, taken.run, taken.token, handBack)
+      // The job was a hint for another run: that one may still wait.
+      return run_id !== job.run_id && outcome.kind === 'done' ? { kind: 'later', delayMs: 0 } : outcome
     } catch (error) {
       if (!(error instanceof OwnershipLost)) throw error
-      ctx.log.warn({ run_id: job.run_id }, error.message)
+      ctx.log.warn({ run_id }, error.message)
       return later
     } finally {
-      ctx.held.delete(job.run_id)
+      ctx.held.delete(run_id)
+      changed()
     }
   }
+}
 
 const work = async (
   ctx: WorkerContext,

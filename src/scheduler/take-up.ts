@@ -1,6 +1,7 @@
 import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
 import { runEgress } from './run-egress.ts'
+import type { RunPatch } from '#store/run-store.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
 import type { WorkerContext } from './worker-context.ts'
@@ -8,23 +9,28 @@ import type { WorkerContext } from './worker-context.ts'
 export type TakeUp =
   /** `token`: the run's gateway token, when this is the first take-up; its hash is in the document. */
   | { readonly kind: 'taken'; readonly run: Run; readonly token?: string }
-  | { readonly kind: 'not'; readonly outcome: JobOutcome }
+  /** `raced`: another one was quicker with this run, or with a permit. */
+  | { readonly kind: 'not'; readonly outcome: JobOutcome; readonly raced?: true }
 
 const not = (outcome: JobOutcome): TakeUp => ({ kind: 'not', outcome })
 const later = (delayMs: number): TakeUp => not({ kind: 'later', delayMs })
 
 /** True when the owner of a run has been silent for too long. */
-export const isStale = (ctx: WorkerContext, run: Run): boolean =>
+export const isStale = (ctx: WorkerContext, run: Pick<Run, 'seen_at'>): boolean =>
   Date.now() - (run.seen_at?.getTime() ?? 0) > ctx.config.timings.stale
 
 /**
  * Makes this worker the owner of a run, if it may be: the run is queued, or its owner is dead and its container is on this
  * worker's engine. One compare-and-set on the attempt; who fails it has nothing to do with the run.
+ * @param take what a queued run takes with it, where there are limits
  */
-export const takeUp = async (ctx: WorkerContext, runId: string): Promise<TakeUp> => {
+export const takeUp = async (ctx: WorkerContext, runId: string, take: RunPatch = {}): Promise<TakeUp> =>
+  takeUpRun(ctx, await ctx.store.runs.get(runId), take)
+
+/** The same for a document that was just read. */
+export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: RunPatch = {}): Promise<TakeUp> => {
   const { runs } = ctx.store
   const { heartbeat } = ctx.config.timings
-  const run = await runs.get(runId)
   if (run === undefined) return not({ kind: 'done' })
   const refusal = refusesTakeUp(run, ctx.engineId, isStale(ctx, run))
   if (refusal === 'over') return not({ kind: 'done', ...(run.result && { result: run.result }) })
@@ -41,8 +47,9 @@ export const takeUp = async (ctx: WorkerContext, runId: string): Promise<TakeUp>
     taskTimeoutSeconds: ctx.config.taskTimeoutSeconds,
   }
   const egress = runEgress(run, ctx.config, ctx.engine)
-  const patch = { ...takeUpPatch(run, taker, token && tokenHash(token)), egress }
-  const taken = await runs.transition(runId, { attempt: run.attempt, from: [run.state] }, patch)
-  if (taken === undefined) return later(heartbeat)
+  const own = takeUpPatch(run, taker, token && tokenHash(token))
+  const patch = { ...own, egress, ...(run.state === 'queued' && take) }
+  const taken = await runs.transition(run.run_id, { attempt: run.attempt, from: [run.state] }, patch)
+  if (taken === undefined) return { kind: 'not', outcome: { kind: 'later', delayMs: heartbeat }, raced: true }
   return { kind: 'taken', run: taken, ...(token !== undefined && { token }) }
 }

@@ -65,6 +65,11 @@ export type WorkerConfig = {
   readonly egress: EgressPolicy
   readonly extraHosts: readonly string[]
   readonly limits: SandboxLimits
+  /** Runs at work in the whole installation, and of one tenant; absent = no limit but the workers' places. */
+  readonly maxRunning?: number
+  readonly maxRunningPerTenant?: number
+  /** Bytes that all containers of the engine may have together, by their limits; absent = not counted. */
+  readonly memoryBytes?: number
   /** The workspaces as this process sees them, and as the engine's host does. */
   readonly workspacesRoot: string
   readonly hostWorkspacesRoot: string
@@ -94,6 +99,8 @@ export type WorkerContext = {
   readonly owner: string
   /** The runs this process works on now: a doubled job must not give one process two handlers of a run. */
   readonly held: Set<string>
+  /** Bytes of the containers that wait for a run without one, by their limits. */
+  readonly warmBytes?: () => number
 }
 
 /** Thrown when a compare-and-set fails: somebody else owns the run, and this handler must touch nothing more. */

@@ -105,6 +105,8 @@ export const settlePatch = (run: Run, finish: SessionEventOf<'finish'>): RunPatc
   lock: false,
   finished_at: finish.timestamp,
   result: resultOf(run, finish),
+  ...(typeof run.permit === 'number' && { permit: null }),
+  ...(typeof run.tenant_permit === 'number' && { tenant_permit: null }),
 })
 
 /**

@@ -42,6 +42,23 @@ const INDEXES: Readonly<Record<string, readonly IndexDescription[]>> = {
     },
     { name: 'of_session', key: { tenant_id: 1, session_id: 1, run_id: -1 } },
     { name: 'state', key: { state: 1, run_id: 1 } },
+    {
+      name: 'waiting',
+      key: { state: 1, tenant_id: 1, turn_at: 1, run_id: 1 },
+      partialFilterExpression: { state: 'queued' },
+    },
+    {
+      name: 'one_run_per_permit',
+      key: { permit: 1 },
+      unique: true,
+      partialFilterExpression: { permit: { $type: 'number' } },
+    },
+    {
+      name: 'one_run_per_tenant_permit',
+      key: { tenant_id: 1, tenant_permit: 1 },
+      unique: true,
+      partialFilterExpression: { tenant_permit: { $type: 'number' } },
+    },
     { name: 'with_container', key: { run_id: 1 }, partialFilterExpression: { container_gone: false } },
   ],
   sessions: [{ name: 'age', key: { tenant_id: 1, created_at: -1, session_id: -1 } }],

@@ -1,24 +1,13 @@
 import type { Collection, Db } from 'mongodb'
-import type { Run } from '#contracts/run.ts'
 import { createAccept } from './mongodb-accept.ts'
-import { reachMongo } from './mongodb-client.ts'
+import { isDuplicate, reachMongo } from './mongodb-client.ts'
+import { createMongoLine, oldestTaken } from './mongodb-line.ts'
 import { type RunDocument, type SessionDocument, toRun } from './mongodb-run-table.ts'
 import { createMongoSessions } from './mongodb-sessions.ts'
 import type { RunStore } from './run-store.ts'
 import type { TailCache } from './tail-cache.ts'
 
 type EngineDocument = { readonly _id: string; readonly seen_at: Date; readonly v: 1 }
-
-const OPEN_STATES = ['queued', 'starting', 'running'] as const
-
-/** Two look-ups by index, because one `$or` over both may end in a scan of all finished runs. */
-const unsettled = async (runs: Collection<RunDocument>, limit: number): Promise<Run[]> => {
-  const oldest = (filter: object) => runs.find(filter).sort({ run_id: 1 }).limit(limit).toArray()
-  const both = await Promise.all([oldest({ state: { $in: OPEN_STATES } }), oldest({ container_gone: false })])
-  const byId = new Map(both.flat().map((document) => [document._id, document]))
-  const sorted = [...byId.values()].sort((a, b) => (a._id < b._id ? -1 : 1))
-  return sorted.slice(0, limit).map(toRun)
-}
 
 const touch = async (engines: Collection<EngineDocument>, engineId: string): Promise<void> => {
   const update = { $max: { seen_at: new Date() }, $setOnInsert: { v: 1 as const } }
@@ -52,6 +41,7 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
     reach(async () => (await runs.find(filter).sort(sort).limit(limit).toArray()).map(toRun))
 
   return {
+    ...createMongoLine(runs, reach),
     accept: (run) => reach(() => accept(run)),
     get: (runId) => one({ _id: runId }),
     transition: (runId, { attempt, from }, patch) =>
@@ -59,8 +49,14 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
         // `v` never changes: an empty patch is a read that compares.
         const update = { $set: { v: 1 as const, ...patch } }
         const filter = { _id: runId, attempt, state: { $in: [...from] } }
-        const after = await runs.findOneAndUpdate(filter, update, { returnDocument: 'after' })
-        return after === null ? undefined : toRun(after)
+        try {
+          const after = await runs.findOneAndUpdate(filter, update, { returnDocument: 'after' })
+          return after === null ? undefined : toRun(after)
+        } catch (error) {
+          // The only unique fields of a patch are permits: another run holds one of them.
+          if (isDuplicate(error)) return undefined
+          throw error
+        }
       }),
     releaseLock: (runId) => reach(async () => void (await runs.updateOne({ _id: runId }, { $set: { lock: false } }))),
     activeRun: (tenant_id, session_id) => one({ tenant_id, session_id, lock: true }),
@@ -78,7 +74,7 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
         { container_gone: false, tenant_id, run_id: { $ne: run_id }, $or: [{ session_id }, { workspace_id }] },
         { run_id: 1 },
       ),
-    unsettled: (limit) => reach(() => unsettled(runs, limit)),
+    unsettled: (limit) => reach(async () => (await oldestTaken<RunDocument>(runs, limit, {})).map(toRun)),
     touchEngine: (engineId) => reach(() => touch(engines, engineId)),
     engineSeen: (engineId) => reach(async () => (await engines.findOne({ _id: engineId }))?.seen_at),
     ping: () => reach(async () => void (await db.command({ ping: 1 }))),

@@ -1,4 +1,5 @@
 import type { NewRun, Run, RunState, Session } from '#contracts/run.ts'
+import type { RunLine } from './run-line.ts'
 
 export type AcceptResult =
   /** `newSession`: this is the session's first run. */
@@ -28,6 +29,9 @@ export type RunPatch = Partial<
     | 'engine_id'
     | 'container_id'
     | 'container_gone'
+    | 'permit'
+    | 'tenant_permit'
+    | 'memory_bytes'
     | 'quarantine_until'
     | 'restarts'
     | 'token_hash'
@@ -48,15 +52,15 @@ export type Page = { readonly limit: number; readonly before?: string }
  *   A refused run leaves nothing behind, no session either. The same `run_id` again is `accepted` again: only the answer was
  *   lost. `container_gone` is true at first, because no container was asked for: a take-up that asks for one sets it to false.
  * `transition`: compare-and-set; the document after it, or `undefined` when the expectation no longer holds (then the
- *   caller must stop: somebody else owns the run).
+ *   caller must stop: somebody else owns the run), or when another run holds one of the permits that the patch takes.
  * `releaseLock`: clears only the lock, whatever the state; repeatable; unknown run = nothing.
  * `blockers`: other runs of this session or workspace whose container may still exist (`container_gone` false).
- * `unsettled`: runs that are not `finished`, or whose container is not gone; oldest first.
+ * `unsettled`: runs that were taken up and are not `finished`, or whose container is not gone; oldest first.
  * `touchEngine` / `engineSeen`: a worker of this engine lives; when that was said last.
  * `ping`: rejects when the store cannot be reached.
  * Pages: newest first; `before` is the id of the last one of the page before. Sessions before an unknown one: none.
  */
-export interface RunStore {
+export interface RunStore extends RunLine {
   accept(run: NewRun): Promise<AcceptResult>
   get(runId: string): Promise<Run | undefined>
   transition(runId: string, expect: Expect, patch: RunPatch): Promise<Run | undefined>

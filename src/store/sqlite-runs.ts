@@ -2,13 +2,15 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import type { NewRun, Run, Session } from '#contracts/run.ts'
 import { type InTheWay, keyExpired, newRun, refusal, sessionOf } from './accept-rules.ts'
 import type { AcceptResult, Expect, RunPatch, RunStore } from './run-store.ts'
-import { reachSqlite, transaction } from './sqlite-schema.ts'
+import { createSqliteLine } from './sqlite-line.ts'
+import { isUnique, reachSqlite, transaction } from './sqlite-schema.ts'
 
 type Row = Record<string, SQLOutputValue>
 
 const DATES = new Set([
   'created_at',
   'queue_deadline_at',
+  'turn_at',
   'started_at',
   'deadline_at',
   'finished_at',
@@ -16,7 +18,7 @@ const DATES = new Set([
   'quarantine_until',
 ])
 
-const toRun = (row: Row | undefined): Run | undefined => {
+const toRun = (row: { readonly doc?: unknown } | undefined): Run | undefined => {
   if (row === undefined) return undefined
   const doc = JSON.parse(String(row.doc)) as Record<string, unknown>
   for (const name of DATES) if (name in doc) doc[name] = new Date(String(doc[name]))
@@ -57,7 +59,7 @@ const prepare = (db: DatabaseSync) => {
       `container_gone = 0 AND tenant_id = :tenant_id AND run_id <> :run_id
        AND (session_id = :session_id OR workspace_id = :workspace_id) ORDER BY run_id`,
     ),
-    unsettled: runs(`(state <> 'finished' OR container_gone = 0) ORDER BY run_id LIMIT ?`),
+    unsettled: runs(`(state IN ('starting', 'running') OR container_gone = 0) ORDER BY run_id LIMIT ?`),
     insert: db.prepare(
       `INSERT INTO runs VALUES (:run_id, :tenant_id, :session_id, :workspace_id, :state, :attempt, :lock,
        :container_gone, :idempotency_key, :doc)`,
@@ -122,7 +124,13 @@ const change = (
   if (run === undefined) return undefined
   if (expect !== undefined && (run.attempt !== expect.attempt || !expect.from?.includes(run.state))) return undefined
   const row = toRow({ ...run, ...patch })
-  sql.update.run(row)
+  try {
+    sql.update.run(row)
+  } catch (error) {
+    // The only unique fields of a patch are permits: another run holds one of them.
+    if (isUnique(error)) return undefined
+    throw error
+  }
   return toRun(row)
 }
 
@@ -139,6 +147,7 @@ export const createSqliteRuns = (db: DatabaseSync): RunStore => {
   const reach = async <T>(work: () => T): Promise<T> => reachSqlite(work)
   const alone = <T>(work: () => T): Promise<T> => reach(() => transaction(db, work))
   return {
+    ...createSqliteLine(db, toRun),
     accept: (run) => alone(() => accept(sql, run)),
     get: (runId) => reach(() => toRun(sql.get.get(runId))),
     transition: (runId, expect, patch) => alone(() => change(sql, runId, expect, patch)),

@@ -35,7 +35,6 @@ CREATE UNIQUE INDEX runs_lock_session ON runs (tenant_id, session_id) WHERE lock
 CREATE UNIQUE INDEX runs_lock_workspace ON runs (tenant_id, workspace_id) WHERE lock = 1;
 CREATE UNIQUE INDEX runs_key ON runs (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX runs_of_session ON runs (tenant_id, session_id, run_id);
-CREATE INDEX runs_unsettled ON runs (run_id) WHERE state <> 'finished' OR container_gone = 0;
 CREATE INDEX runs_with_container ON runs (tenant_id) WHERE container_gone = 0;
 
 CREATE TABLE run_logs (
@@ -44,6 +43,20 @@ CREATE TABLE run_logs (
 CREATE TABLE run_logs_complete (run_id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE engines (engine_id TEXT NOT NULL PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 PRAGMA user_version = ${SCHEMA_VERSION};
+`
+
+/** Added since the tables' first version, to files of that version too. */
+const INDEXES = `
+DROP INDEX IF EXISTS runs_unsettled;
+CREATE INDEX IF NOT EXISTS runs_taken ON runs (run_id) WHERE state IN ('starting', 'running') OR container_gone = 0;
+CREATE INDEX IF NOT EXISTS runs_queued ON runs (run_id) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS runs_finished ON runs (run_id) WHERE state = 'finished';
+CREATE INDEX IF NOT EXISTS runs_waiting ON runs (tenant_id, json_extract(doc, '$.turn_at'), run_id)
+  WHERE state = 'queued';
+CREATE UNIQUE INDEX IF NOT EXISTS runs_permit ON runs (json_extract(doc, '$.permit'))
+  WHERE json_extract(doc, '$.permit') IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS runs_tenant_permit ON runs (tenant_id, json_extract(doc, '$.tenant_permit'))
+  WHERE json_extract(doc, '$.tenant_permit') IS NOT NULL;
 `
 
 /** Runs `work` alone among all writers of the file, and all or nothing. */
@@ -73,6 +86,12 @@ export const reachSqlite = <T>(work: () => T): T => {
   }
 }
 
+// SQLITE_CONSTRAINT_UNIQUE.
+const NOT_UNIQUE = 2067
+
+/** True where a unique index refused a row. */
+export const isUnique = (error: unknown): boolean => (error as { errcode?: number }).errcode === NOT_UNIQUE
+
 const createTables = (db: DatabaseSync, file: string): void => {
   const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version() === 0) {
@@ -81,7 +100,10 @@ const createTables = (db: DatabaseSync, file: string): void => {
       if (version() === 0) db.exec(TABLES)
     })
   }
-  if (version() === SCHEMA_VERSION) return
+  if (version() === SCHEMA_VERSION) {
+    db.exec(INDEXES)
+    return
+  }
   throw new Error(
     `${file} has tables of version ${version()}, this mgx knows ${SCHEMA_VERSION}: use the mgx that made it, or another file`,
   )

@@ -103,6 +103,7 @@ const newRun = (dir: string, token: string, prompt: string): Run => ({
   lock: true,
   created_at: new Date(),
   queue_deadline_at: new Date(Date.now() + 60_000),
+  turn_at: new Date(Date.now() + 60_000),
   container_gone: false,
   restarts: 0,
   token_hash: tokenHash(token),

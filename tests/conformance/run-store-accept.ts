@@ -14,6 +14,7 @@ const fresh = (open: () => StoreWorld) => {
       ...asked,
       options: { model: 'm' },
       v: 1,
+      turn_at: asked.created_at,
       state: 'queued',
       attempt: 0,
       lock: true,

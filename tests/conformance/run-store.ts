@@ -4,6 +4,7 @@ import { DEFAULT_TENANT } from '#contracts/ids.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
 import type { RunStore } from '#store/run-store.ts'
 import { acceptSuite } from './run-store-accept.ts'
+import { lineSuite } from './run-store-line.ts'
 import { listSuite } from './run-store-lists.ts'
 import { newRunOf, type StoreWorld } from './store-world.ts'
 
@@ -102,5 +103,6 @@ export const runStoreSuite = (name: string, openWorld: () => Promise<StoreWorld>
     acceptSuite(() => world)
     transitions(() => world)
     listSuite(() => world)
+    lineSuite(() => world)
   })
 }

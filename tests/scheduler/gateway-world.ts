@@ -97,6 +97,7 @@ export const newRun = (token: string): Run => ({
   lock: true,
   created_at: new Date(),
   queue_deadline_at: new Date(),
+  turn_at: new Date(),
   container_gone: false,
   restarts: 0,
   token_hash: tokenHash(token),

@@ -68,10 +68,12 @@ type Scene = {
   readonly runs: Run[]
   readonly workers: ScriptedWorker[]
   readonly asleep: ScriptedWorker[]
+  /** Runs at work at once, in some worlds. */
+  readonly limits: { readonly maxRunning?: number; readonly maxRunningPerTenant?: number }
 }
 
-const addWorker = ({ world, dice, workers }: Scene, timings = TIMINGS): void => {
-  const worker = world.worker({ timings, config: { concurrency: 1 + dice.upTo(3) }, deaf: dice() < 0.2 })
+const addWorker = ({ world, dice, workers, limits }: Scene, timings = TIMINGS): void => {
+  const worker = world.worker({ timings, config: { ...limits, concurrency: 1 + dice.upTo(3) }, deaf: dice() < 0.2 })
   worker.process.jitter = async () => {
     if (dice() < 0.1) await sleep(dice.upTo(4))
     else if (dice() < 0.5) await turn()
@@ -89,11 +91,16 @@ const request = async ({ world, dice, runs }: Scene): Promise<void> => {
   ] as const)
   const queue_deadline_at = new Date(Date.now() + (dice() < 0.1 ? 20 : 60_000))
   const options = dice() < 0.1 ? { timeout_seconds: 1 } : {}
-  const result = await acceptRun(world.store, newRunOf({ session_id, workspace_id, queue_deadline_at, options }))
+  // One that came a while ago is chosen among all that wait, a fresh one is not.
+  const created_at = new Date(Date.now() - dice.pick([0, 60_000]))
+  const asked = newRunOf({ session_id, workspace_id, created_at, queue_deadline_at, options })
+  const result = await acceptRun(world.store, asked)
   if (result.outcome !== 'accepted') return
   runs.push(result.run)
   if (dice() < 0.8) await world.queue.enqueue({ run_id: result.run.run_id, session_id })
 }
+
+const LIMITS = [{}, { maxRunning: 1 }, { maxRunning: 2, maxRunningPerTenant: 1 }] as const
 
 const FAULT: Record<string, (scene: Scene) => Promise<void> | void> = {
   async cancel({ world, dice, runs }) {
@@ -147,7 +154,7 @@ const play = async (t: TestContext, seed: number): Promise<string[]> => {
   const dice = createDice(seed)
   const guard: { clashes: string[] } = { clashes: [] }
   const world = await openWorld(t, (store) => Object.assign(guard, createGuard(store, dice)).runner)
-  const scene: Scene = { world, dice, runs: [], workers: [], asleep: [] }
+  const scene: Scene = { world, dice, runs: [], workers: [], asleep: [], limits: dice.pick(LIMITS) }
   for (let n = 0; n < 2; n++) addWorker(scene)
   for (let n = 0; n < STEPS; n++) {
     if (dice() < 0.7) await request(scene)

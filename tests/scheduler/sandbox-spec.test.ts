@@ -39,6 +39,7 @@ const run: Run = {
   lock: true,
   created_at: new Date(0),
   queue_deadline_at: new Date(1),
+  turn_at: new Date(1),
   deadline_at: new Date('2030-01-01T00:00:00Z'),
   container_gone: false,
   restarts: 0,

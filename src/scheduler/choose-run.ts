@@ -1,0 +1,178 @@
+import type { QueueJob } from '#contracts/job.ts'
+import type { Run } from '#contracts/run.ts'
+import type { ActiveRun } from '#store/run-line.ts'
+import { admit, type Limits } from './admission.ts'
+import { pause } from './patience.ts'
+import { createSemaphore } from './semaphore.ts'
+import { isStale, type TakeUp, takeUp, takeUpRun } from './take-up.ts'
+import type { WorkerContext } from './worker-context.ts'
+
+/** A run whose job is offered sooner than this after it came has nobody before it: the queue is first in, first out. Milliseconds. */
+const FRESH_MS = 200
+
+/** Between two looks of a worker that may not start anything, milliseconds. */
+const LOOK_MS = 500
+
+/** The first waiting runs of a tenant that are tried in one look; others may wait for an older container of theirs. */
+const CANDIDATES = 8
+
+/** Looks in a row that lost their run or permit to another worker before the job is handed back. */
+const RACES = 10
+
+export type ChooseRun = {
+  /** The run to work on for this job, taken up and in `ctx.held`. Rejects when `signal` aborts. */
+  choose(job: QueueJob, signal: AbortSignal): Promise<TakeUp>
+  /** A run of this worker has ended: who waits looks again at once. */
+  changed(): void
+}
+
+type Self = {
+  readonly ctx: WorkerContext
+  /** By tenant that waits: the number of the turn it was last served in, by this worker. */
+  readonly served: Map<string, number>
+  turn: number
+  /** Waiting runs that could not start, and until when there is no use in asking. */
+  readonly putOff: Map<string, number>
+}
+
+const limitsOf = ({ config, engineId, warmBytes }: WorkerContext): Limits => ({
+  engineId,
+  need: config.limits.memoryBytes,
+  warm: warmBytes?.() ?? 0,
+  ...(config.maxRunning !== undefined && { running: config.maxRunning }),
+  ...(config.maxRunningPerTenant !== undefined && { runningPerTenant: config.maxRunningPerTenant }),
+  ...(config.memoryBytes !== undefined && { memory: config.memoryBytes }),
+})
+
+const hasPermits = ({ config }: WorkerContext): boolean =>
+  config.maxRunning !== undefined || config.maxRunningPerTenant !== undefined
+
+/** Takes a run up for a handler of this process; no other one of it has the run then, or is about to. */
+const tryTake = async ({ ctx }: Self, runId: string, take: () => Promise<TakeUp>): Promise<TakeUp> => {
+  if (ctx.held.has(runId)) return { kind: 'not', outcome: { kind: 'later', delayMs: ctx.config.timings.heartbeat } }
+  ctx.held.add(runId)
+  let taken: TakeUp | undefined
+  try {
+    taken = await take()
+    return taken
+  } finally {
+    if (taken?.kind !== 'taken') ctx.held.delete(runId)
+  }
+}
+
+/** A run on this engine whose owner is dead: it is at work already, so that no limit holds it back. */
+const adopt = async (self: Self, active: readonly ActiveRun[]): Promise<TakeUp | undefined> => {
+  const { ctx } = self
+  for (const run of active) {
+    if (run.state === 'finished' || run.engine_id !== ctx.engineId) continue
+    if (ctx.held.has(run.run_id) || !isStale(ctx, run)) continue
+    const taken = await tryTake(self, run.run_id, () => takeUp(ctx, run.run_id))
+    if (taken.kind === 'taken') return taken
+  }
+  return undefined
+}
+
+/** The waiting runs of a tenant that may be tried now, in its order. */
+const candidates = async ({ ctx, putOff }: Self, tenantId: string): Promise<string[]> => {
+  const now = Date.now()
+  for (const [id, until] of putOff) if (until <= now) putOff.delete(id)
+  const first = await ctx.store.runs.firstWaiting(tenantId, CANDIDATES + putOff.size)
+  return first.filter((id) => !putOff.has(id) && !ctx.held.has(id))
+}
+
+/** What one look at all that waits and all that works came to. */
+type Found =
+  | TakeUp
+  /** Another worker was quicker: it is worth looking again at once. */
+  | 'raced'
+  /** Runs wait, and none of them may start now. */
+  | 'full'
+  | 'nothing waits'
+
+const look = async (self: Self): Promise<Found> => {
+  const { ctx, served, putOff } = self
+  const [active, waiting] = await Promise.all([ctx.store.runs.active(), ctx.store.runs.waitingTenants()])
+  const adopted = await adopt(self, active)
+  if (adopted !== undefined) return adopted
+  if (waiting.length === 0) return 'nothing waits'
+  const waits = new Set(waiting)
+  for (const tenant of served.keys()) if (!waits.has(tenant)) served.delete(tenant)
+  const admission = admit(waiting, active, served, limitsOf(ctx))
+  for (const tenant of admission.tenants) {
+    for (const runId of await candidates(self, tenant)) {
+      const taken = await tryTake(self, runId, () => takeUp(ctx, runId, admission.take(tenant)))
+      if (taken.kind === 'taken') {
+        served.set(tenant, ++self.turn)
+        return taken
+      }
+      if (taken.raced) return 'raced'
+      if (taken.outcome.kind === 'later') putOff.set(runId, Date.now() + taken.outcome.delayMs)
+    }
+  }
+  return 'full'
+}
+
+/** With nobody before it and no limit in its way the job's own run starts without a look around. */
+const tryFresh = async (self: Self, run: Run): Promise<TakeUp | undefined> => {
+  const { ctx } = self
+  if (hasPermits(ctx) || Date.now() - run.created_at.getTime() > FRESH_MS) return undefined
+  const limits = limitsOf(ctx)
+  const active = limits.memory === undefined ? [] : await ctx.store.runs.active()
+  const admission = admit([run.tenant_id], active, new Map(), limits)
+  if (admission.tenants.length === 0) return undefined
+  const taken = await tryTake(self, run.run_id, () => takeUpRun(ctx, run, admission.take(run.tenant_id)))
+  return taken.kind === 'taken' ? taken : undefined
+}
+
+/**
+ * Which run a worker works on when it is offered a job. A job is a hint that there is work, and any hint does for any run: the
+ * run is chosen from the documents, by fair turns between tenants and within the limits (docs/adr/0018-line-in-the-run-documents.md).
+ * A worker that may start nothing keeps the job in hand and looks again, for a heartbeat at most; then another may have it.
+ */
+export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
+  const self: Self = { ctx, served: new Map(), turn: 0, putOff: new Map() }
+  const turns = createSemaphore(1)
+  const { heartbeat } = ctx.config.timings
+  const lookMs = Math.min(LOOK_MS, heartbeat)
+  let bell = Promise.withResolvers<void>()
+  const changed = () => {
+    bell.resolve()
+    bell = Promise.withResolvers()
+  }
+
+  const rungOr = async (rung: Promise<void>, ms: number, signal: AbortSignal): Promise<void> => {
+    const scope = new AbortController()
+    await Promise.race([rung, pause(ms, AbortSignal.any([signal, scope.signal]))]).finally(() => scope.abort())
+  }
+
+  /** The job's own run, where it is not waiting: mostly over, or at work for another job. */
+  const own = async (job: QueueJob, run: Run | undefined): Promise<TakeUp> => {
+    if (run?.state === 'queued') return { kind: 'not', outcome: { kind: 'later', delayMs: lookMs } }
+    return tryTake(self, job.run_id, () => takeUpRun(ctx, run))
+  }
+
+  const chooseInTurn = async (job: QueueJob, signal: AbortSignal): Promise<TakeUp> => {
+    using _turn = await turns.acquire(signal)
+    const end = Date.now() + heartbeat
+    for (let races = 0; ; ) {
+      const rung = bell.promise
+      const found = await look(self)
+      if (typeof found !== 'string') return found
+      if (found === 'raced' && races++ < RACES) continue
+      if (found !== 'full' || Date.now() >= end) return own(job, await ctx.store.runs.get(job.run_id))
+      await rungOr(rung, lookMs, signal)
+    }
+  }
+
+  return {
+    async choose(job, signal) {
+      const run = await ctx.store.runs.get(job.run_id)
+      const taken = run?.state === 'queued' ? await tryFresh(self, run) : await own(job, run)
+      if (taken?.kind === 'taken') return taken
+      // Whose turn it is may be waiting for nothing but this.
+      changed()
+      return chooseInTurn(job, signal)
+    },
+    changed,
+  }
+}
