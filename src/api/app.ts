@@ -4,12 +4,14 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from '@fa
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { MgxError } from '#contracts/errors.ts'
 import type { ApiDeps, RouteDeps } from './deps.ts'
+import { createDoor } from './door.ts'
 import { BODY_MAX_BYTES, badHttpAnswer, handleError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { createLiveResponses } from './live.ts'
 import { answerUnknownRoutes } from './not-found.ts'
 import { registerOpenApi } from './openapi.ts'
 import { guardQueue, guardStore } from './outage.ts'
+import { createPace } from './pace.ts'
 import { attestationRoutes } from './routes/attestation.ts'
 import { eventRoutes } from './routes/events.ts'
 import { generateRoutes } from './routes/generate.ts'
@@ -108,12 +110,15 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
   await allowOrigins(app, deps.config.corsOrigins)
 
   const live = createLiveResponses(app)
+  const store = guardStore(deps.store)
+  const pace = createPace(store.runs)
   const routeDeps: RouteDeps = {
-    store: guardStore(deps.store),
+    store,
     queue: guardQueue(deps.queue),
     follower: deps.follower,
     config: deps.config,
     live,
+    door: createDoor({ runs: store.runs, limits: deps.config, pace, log: app.log }),
     sse: await registerSse(app, live, deps.config),
     owner: `api-${randomUUID()}`,
   }

@@ -10,10 +10,11 @@ import type { Logger } from 'pino'
 import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
+import type { Door, DoorLimits } from './door.ts'
 import type { LiveResponses } from './live.ts'
 import type { Sse } from './sse.ts'
 
-export type ApiConfig = {
+export type ApiConfig = DoorLimits & {
   /** Origins whose pages may call the API; `*` = every origin; empty = none but its own. */
   readonly corsOrigins: readonly string[]
   /** Milliseconds between the comments that keep an idle event stream open. */
@@ -39,6 +40,7 @@ export type ApiDeps = {
 export type RouteDeps = Omit<ApiDeps, 'log'> & {
   readonly sse: Sse
   readonly live: LiveResponses
+  readonly door: Door
   /** Names this process on runs that it ends itself. */
   readonly owner: string
 }

@@ -58,7 +58,8 @@ export const sendError = (reply: FastifyReply, status: number, body: ErrorBody):
 export const handleError = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
   const told = toMgxError(error, request)
   if (told.status >= 500) request.log.error({ err: told.cause ?? error, code: told.code }, 'a request failed')
-  if (told.code === 'UNAVAILABLE') reply.header('retry-after', '2')
+  const retryAfter = told.retryAfterSeconds ?? (told.code === 'UNAVAILABLE' ? 2 : undefined)
+  if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   return sendError(reply, told.status, told.toBody())
 }
 

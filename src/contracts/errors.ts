@@ -31,6 +31,11 @@ export const ERRORS = {
     remediation: 'Put large material into the workspace and refer to it in the prompt.',
   },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, remediation: 'Send content-type: application/json.' },
+  QUEUE_FULL: {
+    status: 429,
+    remediation:
+      'Try again after the seconds of Retry-After; or let the operator raise MAX_QUEUED_RUNS or add workers.',
+  },
   INTERNAL: { status: 500, remediation: 'Try again; the log of the API has the details under the request id.' },
   UNAVAILABLE: { status: 503, remediation: 'Try again; GET /readyz says which service is missing.' },
 } as const satisfies Record<string, { status: number; remediation: string }>
@@ -54,6 +59,8 @@ export class MgxError extends Error {
   /** What exactly was wrong, in words for the caller. */
   readonly detail: string
   readonly extra: { run_id?: string; session_id?: string }
+  /** When trying again may help; sent as the header Retry-After. */
+  retryAfterSeconds?: number
 
   constructor(
     code: ErrorCode,

@@ -4,6 +4,7 @@ import { EGRESS_MAX_ENTRIES, parseEgress } from './egress.ts'
 import { EVENT_TYPES } from './events.ts'
 import { FRAMEWORK_NAMES } from './frameworks.ts'
 import { ClientId } from './ids.ts'
+import { PRIORITIES } from './run.ts'
 
 /** Bytes of UTF-8 that a prompt may have. */
 export const PROMPT_MAX_BYTES = 256 * 1024
@@ -33,6 +34,7 @@ export const GenerateBody = z.strictObject({
       max_steps: z.int().min(1).max(1_000).optional(),
       max_cost_usd: z.number().positive().optional(),
       egress: Egress.optional(),
+      priority: z.enum(PRIORITIES).optional(),
     })
     .optional(),
 })

@@ -107,6 +107,30 @@ const runVariables = {
     shape: field.int(1, 1_000),
     fallback: '4',
   },
+  MAX_RUNNING_RUNS: {
+    says: 'Runs at work at once in the whole installation, over all workers. The same value for each of them.',
+    rule: 'must be a whole number from 1 to 100000',
+    shape: field.int(1, 100_000),
+    otherwise: 'as many as the workers have places for',
+  },
+  MAX_RUNNING_RUNS_PER_TENANT: {
+    says: 'Runs of one tenant at work at once, over all workers.',
+    rule: 'must be a whole number from 1 to 100000',
+    shape: field.int(1, 100_000),
+    otherwise: 'no limit of its own',
+  },
+  WORKER_MEMORY: {
+    says: 'Memory of the machine that the agent containers run on. Set it where the Docker daemon is not on the machine of the worker.',
+    rule: 'must be a size of at least 64m: a whole number with k, m or g behind it, or of bytes',
+    shape: field.bytes(64 * MIB),
+    otherwise: 'all memory of this machine',
+  },
+  WORKER_MEMORY_OVERCOMMIT: {
+    says: 'How many times that memory the limits of the containers may add up to. What does not fit waits.',
+    rule: 'must be a number from 0.1 to 100',
+    shape: field.decimal(0.1, 100),
+    fallback: '2',
+  },
   RECONCILE_DRY_RUN: {
     says: 'Reconcile only logs what it would end, enqueue or remove.',
     rule: 'must be 1 or 0',

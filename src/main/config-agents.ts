@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { totalmem } from 'node:os'
 import { type ChannelConfig, DEFAULT_TIMINGS, type WorkerConfig } from '#scheduler/worker-context.ts'
 import type { AGENTS } from './config-agent-variables.ts'
 import { egressPolicy, guardDirect } from './config-egress.ts'
@@ -16,9 +17,14 @@ export type EngineSettings = {
 }
 
 /** Who this process is; `undefined` where the system has no such numbers. */
-export type Machine = { readonly uid: number | undefined; readonly gid: number | undefined }
+export type Machine = {
+  readonly uid: number | undefined
+  readonly gid: number | undefined
+  /** Bytes; absent = not known, and not counted. */
+  readonly memory?: number
+}
 
-export const thisMachine = (): Machine => ({ uid: process.getuid?.(), gid: process.getgid?.() })
+export const thisMachine = (): Machine => ({ uid: process.getuid?.(), gid: process.getgid?.(), memory: totalmem() })
 
 type AgentValues = Values<
   (typeof AGENTS)['workspaces'] &
@@ -102,6 +108,19 @@ const networkOf = (values: AgentValues, channel: ChannelConfig): string => {
   return channel.tcpUrl === undefined ? 'none' : 'bridge'
 }
 
+/** What the containers' limits may add up to, bytes. Processes have no limits to add up. */
+const memoryOf = (values: AgentValues, machine: Machine): number | undefined => {
+  const whole = values.WORKER_MEMORY ?? machine.memory
+  if (values.ENGINE === 'process' || whole === undefined) return undefined
+  const memory = Math.floor(whole * values.WORKER_MEMORY_OVERCOMMIT)
+  const need = values.AGENT_CONTAINER_MEMORY_LIMIT
+  if (need <= memory) return memory
+  throw new ConfigError([
+    `AGENT_CONTAINER_MEMORY_LIMIT: one container may have ${need} bytes, and all together ${memory} (WORKER_MEMORY times ` +
+      'WORKER_MEMORY_OVERCOMMIT), so that no run would ever fit; lower the one or raise the others',
+  ])
+}
+
 type ChannelValues = AgentValues & Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>>
 
 export const workerSettings = (values: ChannelValues, machine: Machine): WorkerConfig => {
@@ -110,7 +129,12 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
       ? directChannel({ ...values, MONGODB_DB: values.MONGODB_DB ?? 'mgx' })
       : gatewayChannel(values)
   const hostWorkspacesRoot = values.HOST_WORKSPACES_ROOT ?? values.WORKSPACES_ROOT
+  const memoryBytes = memoryOf(values, machine)
+  const { MAX_RUNNING_RUNS: maxRunning, MAX_RUNNING_RUNS_PER_TENANT: maxRunningPerTenant } = values
   return {
+    ...(maxRunning !== undefined && { maxRunning }),
+    ...(maxRunningPerTenant !== undefined && { maxRunningPerTenant }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
     installation: values.MGX_INSTALLATION ?? defaultInstallation(hostWorkspacesRoot),
     concurrency: values.WORKER_CONCURRENCY,
     image: values.AGENT_CONTAINER_IMAGE,

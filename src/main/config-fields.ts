@@ -13,6 +13,14 @@ export const int = (min: number, max: number) =>
     .transform(Number)
     .pipe(z.int().min(min).max(max))
 
+export const decimal = (min: number, max: number) =>
+  z
+    .string()
+    .trim()
+    .regex(/^\d{1,9}(\.\d{1,9})?$/)
+    .transform(Number)
+    .pipe(z.number().min(min).max(max))
+
 export const flag = z.stringbool({
   truthy: ['1', 'true', 'yes', 'on'],
   falsy: ['0', 'false', 'no', 'off'],

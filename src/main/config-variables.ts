@@ -46,6 +46,18 @@ const httpVariables = {
     shape: field.flag,
     fallback: '1',
   },
+  MAX_QUEUED_RUNS: {
+    says: 'Runs that may wait for a worker. Beyond that generate answers 429 QUEUE_FULL.',
+    rule: 'must be a whole number from 1 to 1000000',
+    shape: field.int(1, 1_000_000),
+    fallback: '10000',
+  },
+  MAX_QUEUED_RUNS_PER_TENANT: {
+    says: 'Runs of one tenant that may wait for a worker.',
+    rule: 'must be a whole number from 1 to 1000000',
+    shape: field.int(1, 1_000_000),
+    otherwise: 'MAX_QUEUED_RUNS',
+  },
   QUEUE_TIMEOUT_SECONDS: {
     says: 'A run that no worker has taken up after so many seconds ends as queue_timeout.',
     rule: 'must be a whole number of seconds from 1 to 604800',

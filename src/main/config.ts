@@ -80,6 +80,8 @@ const httpSettings = (http: Values<typeof GENERAL.http>): { listen: Listen; api:
     corsOrigins: http.CORS_ORIGINS ?? [],
     heartbeatMs: HEARTBEAT_MS,
     queueTimeoutSeconds: http.QUEUE_TIMEOUT_SECONDS,
+    maxQueuedRuns: http.MAX_QUEUED_RUNS,
+    maxQueuedRunsPerTenant: http.MAX_QUEUED_RUNS_PER_TENANT ?? http.MAX_QUEUED_RUNS,
     docs: http.API_DOCS,
     version: packageJson.version,
   },

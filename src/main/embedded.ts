@@ -91,7 +91,10 @@ export const openEmbedded = async (settings: DevSettings, log: Logger, signal: A
   const { api: modelApi, ...model } = await chooseModel(settings, stack)
   const { chosen, ...engine } = await chooseEngine(settings, log)
   const user = engine.engine === 'process' ? ownUser(thisMachine()) : settings.worker.user
-  const worker = { ...settings.worker, model: model.name, user }
+  const { memoryBytes, ...rest } = settings.worker
+  // Processes have no limits that could be added up.
+  const counted = engine.engine === 'docker' && memoryBytes !== undefined && { memoryBytes }
+  const worker = { ...rest, ...counted, model: model.name, user }
   const gateway = { model: modelApi, egress: settings.egress, ...(settings.gatewayTcp && { tcp: settings.gatewayTcp }) }
   await remember(store, queue)
   stack.use(await openWorker({ store, queue, engine: chosen, worker, gateway, log, signal }))

@@ -126,7 +126,7 @@ const tryFresh = async (self: Self, run: Run): Promise<TakeUp | undefined> => {
 
 /**
  * Which run a worker works on when it is offered a job. A job is a hint that there is work, and any hint does for any run: the
- * run is chosen from the documents, by fair turns between tenants and within the limits (docs/adr/0018-line-in-the-run-documents.md).
+ * run is chosen from the documents, by fair turns between tenants and within the limits (docs/adr/0021-line-in-the-run-documents.md).
  * A worker that may start nothing keeps the job in hand and looks again, for a heartbeat at most; then another may have it.
  */
 export const createChooseRun = (ctx: WorkerContext): ChooseRun => {

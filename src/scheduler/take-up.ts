@@ -1,7 +1,7 @@
 import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
-import { runEgress } from './run-egress.ts'
 import type { RunPatch } from '#store/run-store.ts'
+import { runEgress } from './run-egress.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
 import type { WorkerContext } from './worker-context.ts'

@@ -42,6 +42,8 @@ const DEFAULTS: ApiConfig = {
   corsOrigins: [],
   heartbeatMs: 60_000,
   queueTimeoutSeconds: 3_600,
+  maxQueuedRuns: 10_000,
+  maxQueuedRunsPerTenant: 10_000,
   docs: false,
   version: '0.0.0-test',
 }

@@ -25,7 +25,15 @@ const openHurriedApi = async (open: AsyncDisposableStack, stack: Stack): Promise
   const store = await openStore(open, stack)
   const queue = open.use(openBullQueue({ url: stack.redis.url, prefix: stack.installation, log }))
   const times = { heartbeatMs: SHORT_MS, handlerTimeoutMs: SHORT_MS }
-  const api = { corsOrigins: [], queueTimeoutSeconds: 60, docs: false, version: '0', ...times }
+  const api = {
+    corsOrigins: [],
+    maxQueuedRuns: 100,
+    maxQueuedRunsPerTenant: 100,
+    queueTimeoutSeconds: 60,
+    docs: false,
+    version: '0',
+    ...times,
+  }
   return open.use(await serveApi({ store, queue, api, listen: { host: '127.0.0.1', port: 0 }, log })).url
 }
 

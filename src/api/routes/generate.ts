@@ -7,6 +7,7 @@ import type { AcceptResult } from '#store/run-store.ts'
 import type { Store } from '#store/store.ts'
 import { bodyHash } from '../canonical-body.ts'
 import type { ApiApp, RouteDeps } from '../deps.ts'
+import type { Door } from '../door.ts'
 import { TENANT } from '../find.ts'
 import { hintQueue } from '../hint-queue.ts'
 import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
@@ -79,7 +80,20 @@ const answer = (run: Run) => ({
   events_url: eventsUrl(run),
 })
 
-export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config }: RouteDeps): void => {
+/** Through the door, and out again unless it was stored. */
+const accept = async (store: Store, door: Door, run: NewRun): Promise<AcceptResult> => {
+  const entered = await door.enter(run)
+  let stored = false
+  try {
+    const result = await acceptRun(store, run)
+    stored = result.outcome === 'accepted'
+    return result
+  } finally {
+    entered(stored)
+  }
+}
+
+export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config, door }: RouteDeps): void => {
   app.post(
     '/api/agent/generate',
     {
@@ -97,7 +111,7 @@ export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, confi
       const type = negotiate(request.headers.accept, [JSON_TYPE, SSE_TYPE])
       const { body, headers } = request
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
-      const result = await acceptRun(store, newRun)
+      const result = await accept(store, door, newRun)
       const run = acceptedRun(result, body)
       if (run.state === 'queued') await hintQueue(queue, run, request.log, result.outcome === 'accepted')
       reply.header('location', runUrl(run))

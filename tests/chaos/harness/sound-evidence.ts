@@ -29,6 +29,7 @@ export const RUN: Run = {
   lock: false,
   created_at: STARTED,
   queue_deadline_at: SECONDS(3_600),
+  turn_at: STARTED,
   started_at: STARTED,
   deadline_at: SECONDS(60),
   finished_at: SECONDS(5),
