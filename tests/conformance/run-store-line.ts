@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import type { NewRun, Priority } from '#contracts/run.ts'
 import type { RunPatch, RunStore } from '#store/run-store.ts'
 import type { Store } from '#store/store.ts'
+import { sleep } from '../helpers.ts'
 import { newRunOf, type StoreWorld } from './store-world.ts'
 
 const MINUTE = 60_000
@@ -14,6 +15,8 @@ const tenant = (): string => `t-${randomUUID()}`
 const waits = async (store: Store, tenant_id: string, afterMs = 0, priority?: Priority): Promise<NewRun> => {
   const run = newRunOf({ tenant_id, created_at: new Date(Date.UTC(2026, 0, 1) + afterMs), options: { priority } })
   assert.equal((await store.runs.accept(run)).outcome, 'accepted')
+  // Ids are in order of their milliseconds.
+  await sleep(2)
   return run
 }
 
