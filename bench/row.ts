@@ -23,25 +23,17 @@ export const absolute = (name: string, value: number, unit: string, max: number 
   meets: max === null ? null : value <= max,
 })
 
+/** What a ratio must reach; `undefined`: it is only reported. */
+export type Bound = { readonly max: number } | { readonly min: number } | undefined
+
 /** A figure against a baseline of the same run. */
-export const relative = (
-  name: string,
-  value: number,
-  unit: string,
-  baseline: number,
-  bound: { readonly max: number } | { readonly min: number },
-): Row => {
+export const relative = (name: string, value: number, unit: string, baseline: number, bound?: Bound): Row => {
   const ratio = value / baseline
-  const isMax = 'max' in bound
-  return {
-    name,
-    value: round(value),
-    unit,
-    baseline: round(baseline),
-    ratio: round(ratio),
-    target: isMax ? `≤ ${bound.max} × baseline` : `≥ ${bound.min} × baseline`,
-    meets: isMax ? ratio <= bound.max : ratio >= bound.min,
-  }
+  const row = { name, value: round(value), unit, baseline: round(baseline), ratio: round(ratio) }
+  if (bound === undefined) return { ...row, target: '', meets: null }
+  return 'max' in bound
+    ? { ...row, target: `≤ ${bound.max} × baseline`, meets: ratio <= bound.max }
+    : { ...row, target: `≥ ${bound.min} × baseline`, meets: ratio >= bound.min }
 }
 
 /** The q-quantile (0..1) by the nearest rank. */
@@ -52,5 +44,14 @@ export const quantile = (values: readonly number[], q: number): number => {
   if (found === undefined) throw new Error('no values to take a quantile of')
   return found
 }
+
+/** The three quantiles that are reported of everything that is waited for. */
+export const spread = (
+  values: readonly number[],
+): { readonly p50: number; readonly p95: number; readonly p99: number } => ({
+  p50: quantile(values, 0.5),
+  p95: quantile(values, 0.95),
+  p99: quantile(values, 0.99),
+})
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5)

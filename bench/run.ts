@@ -1,41 +1,51 @@
 /**
- * `make bench`, or `node bench/run.ts [part …]`: measures, prints, and writes bench/results/latest.json and the table of
- * docs/benchmarks.md (only when every part ran). Needs Docker and the image (`make build-agent`).
+ * `make bench`, or `node bench/run.ts [part …]`: measures, prints, and writes bench/results, the plots and the table of
+ * docs/benchmarks.md (only when every part ran, and not quickly). PART=a,b chooses parts; QUICK=1 only tries whether it
+ * works. Needs Docker and the image (`make build-agent`).
  */
-import { benchColdStart } from './cold-start.ts'
-import { benchEventLatency } from './event-latency.ts'
-import { benchGenerate } from './generate.ts'
-import { benchIdleClients } from './idle-clients.ts'
-import { benchImageSize } from './image-size.ts'
+import { loadavg } from 'node:os'
+import { benchBursts } from './bursts.ts'
+import type { Chart } from './charts/chart.ts'
+import type { Part } from './part.ts'
 import { machineLine, markdownTable, saveReport } from './report.ts'
 import type { Row } from './row.ts'
+import { benchSessions } from './sessions.ts'
 import { openBench } from './stack.ts'
 
-const PARTS = {
-  'cold-start': benchColdStart,
-  'event-latency': benchEventLatency,
-  generate: benchGenerate,
-  'idle-clients': benchIdleClients,
-  'image-size': benchImageSize,
-} as const
+const PARTS: Readonly<Record<string, Part>> = {
+  sessions: benchSessions,
+  bursts: benchBursts,
+}
 
-const wanted = process.argv.slice(2)
-const unknown = wanted.filter((name) => !(name in PARTS))
+const asked = [...process.argv.slice(2), ...(process.env.PART ?? '').split(/[\s,]+/)].filter((name) => name !== '')
+const quick = ['1', 'true'].includes(process.env.QUICK ?? '')
+const unknown = asked.filter((name) => !(name in PARTS))
 if (unknown.length > 0) {
   console.error(`unknown part ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`)
   process.exit(2)
 }
 
 const rows: Row[] = []
-await using bench = await openBench(process.env.AGENT_CONTAINER_IMAGE ?? 'mgx:latest')
-for (const [name, part] of Object.entries(PARTS)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue
-  process.stderr.write(`bench: ${name} … `)
-  const start = performance.now()
-  rows.push(...(await part(bench)))
-  process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0)} s\n`)
+const charts: Chart[] = []
+const loads: number[] = []
+const begin = performance.now()
+const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed(0)} s`
+{
+  await using bench = await openBench(process.env.AGENT_CONTAINER_IMAGE ?? 'mgx:latest', quick)
+  for (const [name, part] of Object.entries(PARTS)) {
+    if (asked.length > 0 && !asked.includes(name)) continue
+    process.stderr.write(`bench: ${name} … `)
+    const start = performance.now()
+    const found = await part(bench)
+    rows.push(...found.rows)
+    charts.push(...(found.charts ?? []))
+    loads.push(loadavg()[0] ?? 0)
+    process.stderr.write(`${seconds(start)}\n`)
+  }
 }
-console.log(markdownTable(rows, machineLine()))
-if (wanted.length === 0) await saveReport(rows)
+const machine = machineLine(loads, (performance.now() - begin) / 60_000)
+console.log(markdownTable(rows, machine))
+if (asked.length === 0 && !quick) await saveReport(rows, charts, machine)
+else console.log('\nNot saved: only a run of every part, and not a quick one, is.')
 const missed = rows.filter((row) => row.meets === false)
-if (missed.length > 0) console.error(`\n${missed.length} of ${rows.length} figures miss their target`)
+if (missed.length > 0) console.log(`\n${missed.length} of ${rows.length} figures miss their target.`)

@@ -3,9 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { LABELS } from '#contracts/labels.ts'
 import { freePort } from '../tests/helpers.ts'
 import { type MongoService, startMongo } from '../tests/services/mongodb.ts'
 import { type RedisService, startRedis } from '../tests/services/redis.ts'
+import { untilGone } from './docker.ts'
 import { type Child, startNode, untilReady } from './process.ts'
 import { startStubModel } from './stub-model.ts'
 
@@ -23,6 +25,8 @@ export type Bench = {
   /** This machine's address on Docker's default bridge. */
   readonly bridge: string
   readonly modelPort: number
+  /** Small numbers everywhere: does it work, not how fast is it. */
+  readonly quick: boolean
 } & AsyncDisposable
 
 const bridgeAddress = async (): Promise<string> => {
@@ -31,8 +35,8 @@ const bridgeAddress = async (): Promise<string> => {
   return stdout.trim() || '172.17.0.1'
 }
 
-export const openBench = async (image: string): Promise<Bench> => {
-  const stack = new AsyncDisposableStack()
+export const openBench = async (image: string, quick: boolean): Promise<Bench> => {
+  await using stack = new AsyncDisposableStack()
   const bridge = await bridgeAddress()
   const mongo = await startMongo({ own: true, alsoBind: [bridge] })
   if ('skip' in mongo) throw new Error(mongo.skip)
@@ -41,17 +45,30 @@ export const openBench = async (image: string): Promise<Bench> => {
   if ('skip' in redis) throw new Error(redis.skip)
   stack.use(redis)
   const model = stack.use(await startStubModel('0.0.0.0'))
+  const kept = stack.move()
   return {
     mongo,
     redis,
     image,
     bridge,
     modelPort: model.port,
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    quick,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
 }
 
-export type Stack = { readonly url: string; readonly api: Child; readonly db: string } & AsyncDisposable
+export type Stack = {
+  readonly url: string
+  readonly api: Child
+  readonly db: string
+  /** Waits until it has no container left. */
+  idle(): Promise<void>
+} & AsyncDisposable
+
+/** How a stack is set up. `pool`: containers kept warm (0 = every start is a cold one). */
+export type StackOptions = { readonly name: string; readonly concurrency?: number; readonly pool?: number }
+
+const CONCURRENCY = 8
 
 const serviceEnv = (bench: Bench, db: string, port: number): Record<string, string> => ({
   PORT: String(port),
@@ -61,59 +78,101 @@ const serviceEnv = (bench: Bench, db: string, port: number): Record<string, stri
   LOG_LEVEL: 'warn',
 })
 
-/** The API process alone, on MongoDB and Redis. */
-export const startApi = async (bench: Bench, db: string): Promise<Stack> => {
+/** The API process alone, on MongoDB and Redis. `nodeArgs` come before its own. */
+export const startApi = async (bench: Bench, db: string, nodeArgs: readonly string[] = []): Promise<Stack> => {
   const port = await freePort()
-  const api = startNode(join(MAIN, 'api.ts'), serviceEnv(bench, db, port), API_FLAGS)
+  const api = startNode(join(MAIN, 'api.ts'), serviceEnv(bench, db, port), [...nodeArgs, ...API_FLAGS])
   const url = `http://127.0.0.1:${port}`
   await untilReady(`${url}/readyz`)
-  return { url, api, db, [Symbol.asyncDispose]: () => api[Symbol.asyncDispose]() }
+  return { url, api, db, idle: async () => {}, [Symbol.asyncDispose]: () => api[Symbol.asyncDispose]() }
 }
 
-/** API and worker as two processes on MongoDB, Redis and Docker, in one of the two channels. */
-export const startServices = async (bench: Bench, channel: 'gateway' | 'direct'): Promise<Stack> => {
-  const stack = new AsyncDisposableStack()
-  const db = `bench_${channel}`
+const idleFor = (installation: string) => () => untilGone(`${LABELS.installation}=${installation}`)
+
+const tempRoot = async (stack: AsyncDisposableStack): Promise<string> => {
   const root = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
   stack.defer(() => rm(root, { recursive: true, force: true }))
+  return root
+}
+
+const workerEnv = (bench: Bench, root: string, installation: string, { concurrency }: StackOptions) => ({
+  AGENT_CONTAINER_IMAGE: bench.image,
+  WORKSPACES_ROOT: root,
+  MGX_INSTALLATION: installation,
+  WORKER_CONCURRENCY: String(concurrency ?? CONCURRENCY),
+  OPENAI_API_KEY: 'bench',
+  OPENAI_MODEL: 'stub',
+})
+
+/** API and worker as two processes on MongoDB, Redis and Docker, in one of the two channels. */
+export const startServices = async (
+  bench: Bench,
+  channel: 'gateway' | 'direct',
+  options: StackOptions,
+): Promise<Stack> => {
+  await using stack = new AsyncDisposableStack()
+  const db = `bench_${options.name}`
+  const installation = `bench-${process.pid}-${options.name}`
+  const root = await tempRoot(stack)
   const api = stack.use(await startApi(bench, db))
   const model = `http://${channel === 'direct' ? bench.bridge : '127.0.0.1'}:${bench.modelPort}/v1`
   stack.use(
     startNode(join(MAIN, 'worker.ts'), {
       ...serviceEnv(bench, db, 0),
+      ...workerEnv(bench, root, installation, options),
       AGENT_CHANNEL: channel,
-      AGENT_CONTAINER_IMAGE: bench.image,
       AGENT_MONGODB_URL: bench.mongo.urlFor({ host: bench.bridge, direct: true }),
-      WORKSPACES_ROOT: root,
-      MGX_INSTALLATION: `bench-${process.pid}-${channel}`,
-      OPENAI_API_KEY: 'bench',
       OPENAI_BASE_URL: model,
-      OPENAI_MODEL: 'stub',
     }),
   )
-  return { url: api.url, api: api.api, db, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  const kept = stack.move()
+  const { url } = api
+  return { url, api: api.api, db, idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }
 
 /** The embedded mode: one process, SQLite, in-process queue, gateway. */
-export const startEmbedded = async (bench: Bench): Promise<Stack> => {
-  const stack = new AsyncDisposableStack()
-  const root = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
-  stack.defer(() => rm(root, { recursive: true, force: true }))
+export const startEmbedded = async (bench: Bench, options: StackOptions): Promise<Stack> => {
+  await using stack = new AsyncDisposableStack()
+  const installation = `bench-${process.pid}-${options.name}`
+  const root = await tempRoot(stack)
   const port = await freePort()
   const api = stack.use(
     startNode(join(MAIN, 'dev.ts'), {
       PORT: String(port),
       LOG_LEVEL: 'warn',
       ENGINE: 'docker',
-      AGENT_CONTAINER_IMAGE: bench.image,
-      WORKSPACES_ROOT: root,
-      MGX_INSTALLATION: `bench-${process.pid}-embedded`,
-      OPENAI_API_KEY: 'bench',
+      ...workerEnv(bench, root, installation, options),
       OPENAI_BASE_URL: `http://127.0.0.1:${bench.modelPort}/v1`,
-      OPENAI_MODEL: 'stub',
     }),
   )
   const url = `http://127.0.0.1:${port}`
   await untilReady(`${url}/readyz`)
-  return { url, api, db: '', [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  const kept = stack.move()
+  return { url, api, db: '', idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
+}
+
+/** The architecture of the user's document: bench/polling/server.ts. */
+export const startPolling = async (bench: Bench, options: StackOptions): Promise<Stack> => {
+  await using stack = new AsyncDisposableStack()
+  const db = `bench_${options.name}`
+  const installation = `bench-${process.pid}-${options.name}`
+  const port = await freePort()
+  const api = stack.use(
+    startNode(join(import.meta.dirname, 'polling', 'server.ts'), {
+      PORT: String(port),
+      MONGODB_URL: bench.mongo.url,
+      MONGODB_DB: db,
+      REDIS_URL: bench.redis.url,
+      IMAGE: bench.image,
+      INSTALLATION: installation,
+      AGENT_MONGODB_URL: bench.mongo.urlFor({ host: bench.bridge, direct: true }),
+      OPENAI_BASE_URL: `http://${bench.bridge}:${bench.modelPort}/v1`,
+      WORKSPACES_ROOT: await tempRoot(stack),
+      CONCURRENCY: String(options.concurrency ?? CONCURRENCY),
+    }),
+  )
+  const url = `http://127.0.0.1:${port}`
+  await untilReady(`${url}/readyz`)
+  const kept = stack.move()
+  return { url, api, db, idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }

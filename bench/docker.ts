@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import Docker from 'dockerode'
+import { dockerOptions } from '#scheduler/engines/docker-options.ts'
+
+/**
+ * What the Docker engine itself costs, without mgx: the command line, a plain dockerode script, and bare cycles.
+ * The containers of the last two are hardened as agent containers are, by the same pure function.
+ */
+
+const run = promisify(execFile)
+const NODE = '/usr/local/bin/node'
+
+const elapsed = (start: number): number => performance.now() - start
+
+/** Milliseconds of `docker run --rm` of a Node that does nothing: create to removed, the floor of any container start. */
+export const dockerRun = async (image: string): Promise<number> => {
+  const start = performance.now()
+  await run('docker', ['run', '--rm', '--entrypoint', NODE, image, '-e', '0'])
+  return elapsed(start)
+}
+
+export type BareDocker = {
+  /** Create, attach, start, milliseconds until the first byte of output; the removal is not timed. */
+  firstByte(): Promise<number>
+  /** One whole life: create, start, wait, remove. */
+  cycle(): Promise<void>
+} & AsyncDisposable
+
+let serial = 0
+
+const optionsFor = (image: string, workspace: string, code: string): Docker.ContainerCreateOptions => {
+  const name = `mgx-bench-${process.pid}-${serial++}`
+  const ids = { session_id: name, run_id: name, workspace_id: name, tenant_id: 'bench' }
+  const limits = { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 }
+  const spec = {
+    ...ids,
+    name,
+    image,
+    user: '1000:1000',
+    env: {},
+    network: 'bridge',
+    limits,
+    labels: {},
+    extraHosts: [],
+  }
+  const options = dockerOptions({ ...spec, workspace: { path: workspace, hostPath: workspace } }, 'bench-bare')
+  return { ...options, Entrypoint: [NODE], Cmd: ['-e', code], OpenStdin: false, AttachStdin: false }
+}
+
+export const openBareDocker = async (image: string): Promise<BareDocker> => {
+  const docker = new Docker()
+  const workspace = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
+  const remove = (container: Docker.Container) => container.remove({ force: true })
+  return {
+    async firstByte() {
+      const start = performance.now()
+      const container = await docker.createContainer(optionsFor(image, workspace, 'console.log(1)'))
+      try {
+        const output = await container.attach({ stream: true, stdout: true, stderr: true })
+        const first = new Promise((resolve) => output.once('data', resolve))
+        await container.start()
+        await first
+        const ms = elapsed(start)
+        await container.wait()
+        return ms
+      } finally {
+        await remove(container)
+      }
+    },
+    async cycle() {
+      const container = await docker.createContainer(optionsFor(image, workspace, '0'))
+      try {
+        await container.start()
+        await container.wait()
+      } finally {
+        await remove(container)
+      }
+    },
+    [Symbol.asyncDispose]: () => rm(workspace, { recursive: true, force: true }),
+  }
+}
+
+/** Cycles per minute with so many at a time. */
+export const ceiling = async (bare: BareDocker, atOnce: number, cycles: number): Promise<number> => {
+  const start = performance.now()
+  let left = cycles
+  const loop = async () => {
+    while (left-- > 0) await bare.cycle()
+  }
+  await Promise.all(Array.from({ length: atOnce }, loop))
+  return cycles / (elapsed(start) / 60_000)
+}
+
+/** Waits until no container of this installation is left whose label `key` is `value`. */
+export const untilGone = async (label: string, timeoutMs = 120_000): Promise<void> => {
+  const docker = new Docker()
+  const end = performance.now() + timeoutMs
+  while ((await docker.listContainers({ all: true, filters: { label: [label] } })).length > 0) {
+    if (performance.now() > end) throw new Error(`a container with ${label} stayed`)
+    await sleep(25)
+  }
+}
