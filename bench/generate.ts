@@ -1,8 +1,9 @@
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { freePort } from '../tests/helpers.ts'
+import type { Findings } from './part.ts'
 import { startNode, untilReady } from './process.ts'
-import { median, type Row, relative } from './row.ts'
+import { median, relative } from './row.ts'
 import { type Bench, startApi } from './stack.ts'
 
 const CONNECTIONS = 32
@@ -42,7 +43,7 @@ const rate = async (url: string, total: number): Promise<number> => {
 }
 
 /** Accepted generates per second of one API process against the bare one, in turns. */
-export const benchGenerate = async (bench: Bench): Promise<Row[]> => {
+export const benchGenerate = async (bench: Bench): Promise<Findings> => {
   await using stack = new AsyncDisposableStack()
   const ours = stack.use(await startApi(bench, 'bench_generate'))
   const port = await freePort()
@@ -57,12 +58,13 @@ export const benchGenerate = async (bench: Bench): Promise<Row[]> => {
   const bare = `http://127.0.0.1:${port}`
   await untilReady(`${bare}/readyz`)
   const rates = { ours: [] as number[], bare: [] as number[] }
-  for (let round = -1; round < ROUNDS; round++) {
+  for (let round = -1; round < (bench.quick ? 1 : ROUNDS); round++) {
     const a = await rate(`${bare}/generate`, PER_ROUND)
     const b = await rate(`${ours.url}/api/agent/generate`, PER_ROUND)
     if (round < 0) continue
     rates.bare.push(a)
     rates.ours.push(b)
   }
-  return [relative('generate, accepted per second', median(rates.ours), '1/s', median(rates.bare), { min: 0.5 })]
+  const rows = [relative('generate, accepted per second', median(rates.ours), '1/s', median(rates.bare), { min: 0.5 })]
+  return { rows }
 }

@@ -16,9 +16,13 @@ export const startNode = (file: string, env: Record<string, string>, nodeArgs: r
   const { PATH = '', HOME = '' } = process.env
   const child = spawn(process.execPath, [...nodeArgs, file], {
     env: { PATH, HOME, NODE_COMPILE_CACHE, ...env },
-    stdio: ['ignore', process.env.BENCH_VERBOSE ? 'inherit' : 'ignore', 'inherit'],
+    stdio: ['ignore', process.env.BENCH_VERBOSE ? 'inherit' : 'ignore', 'inherit', 'ipc'],
   })
   if (child.pid === undefined) throw new Error(`could not start ${file}`)
+  // Also when the benchmark is interrupted: nothing of it stays.
+  const onExit = () => void child.kill('SIGKILL')
+  process.once('exit', onExit)
+  child.once('exit', () => process.off('exit', onExit))
   return {
     pid: child.pid,
     process: child,
@@ -53,4 +57,22 @@ export const residentBytes = async (pid: number): Promise<number> => {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
   if (kib === undefined) throw new Error(`no VmRSS for process ${pid}`)
   return Number(kib) * 1024
+}
+
+/** User and system time of a process so far, milliseconds (fields 14 and 15 of /proc/<pid>/stat, in 1/100 s). */
+export const cpuMs = async (pid: number): Promise<number> => {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+/** Node arguments that let {@link heapBytes} ask. */
+export const PROBE = ['--expose-gc', '--import', join(import.meta.dirname, 'probe.ts')]
+
+/** Heap in use after a collection, bytes; of a process that was started with {@link PROBE}. */
+export const heapBytes = async ({ process: child }: Child): Promise<number> => {
+  const answer = once(child, 'message')
+  child.send('heap')
+  const [{ heap }] = (await answer) as [{ heap: number }]
+  return heap
 }

@@ -6,6 +6,14 @@
 import { loadavg } from 'node:os'
 import { benchBursts } from './bursts.ts'
 import type { Chart } from './charts/chart.ts'
+import { benchEventLatency } from './event-latency.ts'
+import { benchFanOut } from './fan-out.ts'
+import { benchGenerate } from './generate.ts'
+import { benchGrowthLog } from './growth-log.ts'
+import { benchGrowthQueue } from './growth-queue.ts'
+import { benchGrowthSessions } from './growth-sessions.ts'
+import { benchIdleClients } from './idle-clients.ts'
+import { benchImageSize } from './image-size.ts'
 import type { Part } from './part.ts'
 import { machineLine, markdownTable, saveReport } from './report.ts'
 import type { Row } from './row.ts'
@@ -15,6 +23,14 @@ import { openBench } from './stack.ts'
 const PARTS: Readonly<Record<string, Part>> = {
   sessions: benchSessions,
   bursts: benchBursts,
+  'event-latency': benchEventLatency,
+  'fan-out': benchFanOut,
+  'idle-clients': benchIdleClients,
+  'growth-log': benchGrowthLog,
+  'growth-sessions': benchGrowthSessions,
+  'growth-queue': benchGrowthQueue,
+  generate: benchGenerate,
+  'image-size': benchImageSize,
 }
 
 const asked = [...process.argv.slice(2), ...(process.env.PART ?? '').split(/[\s,]+/)].filter((name) => name !== '')
@@ -24,6 +40,9 @@ if (unknown.length > 0) {
   console.error(`unknown part ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`)
   process.exit(2)
 }
+
+// The services and processes of the benchmark end in hooks of `exit`, which a signal alone would pass by.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 
 const rows: Row[] = []
 const charts: Chart[] = []

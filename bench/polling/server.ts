@@ -68,6 +68,7 @@ const stream = async (reply: FastifyReply, sessionId: string): Promise<void> => 
   const { raw } = reply
   reply.hijack()
   raw.writeHead(200, { 'content-type': 'text/event-stream' })
+  raw.flushHeaders()
   let after = 0
   while (!raw.destroyed) {
     const found = await events

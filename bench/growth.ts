@@ -1,0 +1,51 @@
+import type { LineChart } from './charts/chart.ts'
+import { median, type Row, relative } from './row.ts'
+
+/** One operation at one size: milliseconds. */
+export type Taken = { readonly adapter: string; readonly operation: string; readonly size: number; readonly ms: number }
+
+/** Median milliseconds of `times` calls, after two that are not counted. */
+export const timeOf = async (times: number, work: () => Promise<unknown>): Promise<number> => {
+  const taken: number[] = []
+  for (let n = -2; n < times; n++) {
+    const start = performance.now()
+    await work()
+    if (n >= 0) taken.push(performance.now() - start)
+  }
+  return median(taken)
+}
+
+const namesOf = (all: readonly Taken[]): string[] => [...new Set(all.map((one) => `${one.adapter}: ${one.operation}`))]
+
+const lineOf = (all: readonly Taken[], name: string): Taken[] =>
+  all.filter((one) => `${one.adapter}: ${one.operation}` === name).sort((a, b) => a.size - b.size)
+
+/**
+ * Largest against smallest size. An operation whose work is a page or one new event should cost the same at any size; 3 leaves
+ * room for the depth of an index, for caches that are too small, and for a shared machine.
+ */
+const GROWTH_MAX = 3
+
+export const growthRows = (all: readonly Taken[], unitName: string): Row[] =>
+  namesOf(all).flatMap((name) => {
+    const line = lineOf(all, name)
+    const [small, large] = [line[0], line.at(-1)]
+    if (small === undefined || large === undefined) return []
+    const what = `${name} at ${large.size.toLocaleString('en')} ${unitName}, against ${small.size.toLocaleString('en')}`
+    // Below this a ratio compares noise with noise.
+    const floor = Math.max(small.ms, 0.2)
+    return [relative(what, large.ms, 'ms', floor, { max: GROWTH_MAX })]
+  })
+
+export const growthChart = (
+  all: readonly Taken[],
+  words: Pick<LineChart, 'file' | 'title' | 'subtitle'> & { readonly x: string },
+): LineChart => ({
+  kind: 'lines',
+  file: words.file,
+  title: words.title,
+  subtitle: words.subtitle,
+  x: { label: words.x, scale: 'log' },
+  y: { label: 'milliseconds', scale: 'log' },
+  series: namesOf(all).map((name) => ({ name, points: lineOf(all, name).map((one) => [one.size, one.ms] as const) })),
+})
