@@ -23,18 +23,19 @@ const firstOf = async (store: Store, session: string, after: number, runId?: str
 }
 
 /** Events behind the seeded ones, one after the other, each timed until a follower has it. */
-const appendAndFollow = async (store: Store, session: string, size: number): Promise<() => Promise<void>> => {
+const openAppender = (store: Store, session: string, size: number) => {
   const run = { tenant_id: DEFAULT_TENANT, session_id: session, workspace_id: session, run_id: `${session}-late` }
   const follower = createFollower(store.events)
   const events = follower.follow(session, { after: size, signal: new AbortController().signal })[Symbol.asyncIterator]()
   let n = 0
-  return async () => {
+  const once = async () => {
     const next = events.next()
     await store.events.append(session, [
       makeEvent(run, `${run.run_id}:r:${n++}`, 'log', { level: 'info', message: '' }),
     ])
     await next
   }
+  return { once, [Symbol.asyncDispose]: () => follower[Symbol.asyncDispose]() }
 }
 
 const measure = async (adapter: string, store: Store, sizes: readonly number[]): Promise<Taken[]> => {
@@ -51,7 +52,8 @@ const measure = async (adapter: string, store: Store, sizes: readonly number[]):
     await take('marks of the last run', () => store.events.marks(session, lastRun))
     await take('follow from the end', () => firstOf(store, session, size - 1))
     await take('follow the last run', () => firstOf(store, session, 0, lastRun))
-    await take('append one, follow it', await appendAndFollow(store, session, size))
+    await using appender = openAppender(store, session, size)
+    await take('append one, follow it', appender.once)
   }
   return found
 }

@@ -49,6 +49,7 @@ const again = async (queue: Queue, n: number): Promise<number> =>
 const measure = async (adapter: string, queue: Queue, sizes: readonly number[]): Promise<Taken[]> => {
   const found: Taken[] = []
   let there = 0
+  await queue.ping()
   for (const size of sizes) {
     await fill(queue, there, size + TIMES)
     there = size + TIMES
