@@ -83,10 +83,10 @@ mongo: ## a MongoDB shell on the services' database
 redis: ## a Redis shell on the services' queue
 	@sh scripts/console.sh redis
 
-bench: ## the numbers of docs/benchmarks.md, measured here
+bench: ## the numbers and plots of docs/benchmarks.md, measured here (PART=…, QUICK=1)
 	@$(setup)
-	@sh scripts/docker.sh || true
-	@node bench/run.ts
+	@sh scripts/build-agent.sh
+	@PART='$(PART)' QUICK='$(QUICK)' node bench/run.ts
 
 clean: ## remove node_modules and .cache (not images, data, workspaces)
 	rm -rf node_modules .cache

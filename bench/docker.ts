@@ -33,7 +33,9 @@ export type BareDocker = {
 
 let serial = 0
 
-const optionsFor = (image: string, workspace: string, code: string): Docker.ContainerCreateOptions => {
+type Bare = { readonly image: string; readonly network: string; readonly workspace: string }
+
+const optionsFor = ({ image, network, workspace }: Bare, code: string): Docker.ContainerCreateOptions => {
   const name = `mgx-bench-${process.pid}-${serial++}`
   const ids = { session_id: name, run_id: name, workspace_id: name, tenant_id: 'bench' }
   const limits = { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 }
@@ -43,7 +45,7 @@ const optionsFor = (image: string, workspace: string, code: string): Docker.Cont
     image,
     user: '1000:1000',
     env: {},
-    network: 'bridge',
+    network,
     limits,
     labels: {},
     extraHosts: [],
@@ -52,14 +54,15 @@ const optionsFor = (image: string, workspace: string, code: string): Docker.Cont
   return { ...options, Entrypoint: [NODE], Cmd: ['-e', code], OpenStdin: false, AttachStdin: false }
 }
 
-export const openBareDocker = async (image: string): Promise<BareDocker> => {
+export const openBareDocker = async (image: string, network = 'bridge'): Promise<BareDocker> => {
   const docker = new Docker()
   const workspace = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
+  const bare = { image, network, workspace }
   const remove = (container: Docker.Container) => container.remove({ force: true })
   return {
     async firstByte() {
       const start = performance.now()
-      const container = await docker.createContainer(optionsFor(image, workspace, 'console.log(1)'))
+      const container = await docker.createContainer(optionsFor(bare, 'console.log(1)'))
       try {
         const output = await container.attach({ stream: true, stdout: true, stderr: true })
         const first = new Promise((resolve) => output.once('data', resolve))
@@ -73,7 +76,7 @@ export const openBareDocker = async (image: string): Promise<BareDocker> => {
       }
     },
     async cycle() {
-      const container = await docker.createContainer(optionsFor(image, workspace, '0'))
+      const container = await docker.createContainer(optionsFor(bare, '0'))
       try {
         await container.start()
         await container.wait()

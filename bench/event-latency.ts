@@ -63,9 +63,7 @@ const openSubjects = async (bench: Bench, stack: AsyncDisposableStack): Promise<
   const dir = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))
   const upstream = { baseUrl: `http://127.0.0.1:${bench.modelPort}/v1`, apiKey: 'bench' }
-  const gateway = stack.use(
-    await openGateway({ events: store.events, upstream, egress: PUBLIC_EGRESS, log: benchLog }),
-  )
+  const gateway = stack.use(await openGateway({ events: store.events, upstream, egress: PUBLIC_EGRESS, log: benchLog }))
   const token = newToken()
   const served: Run = { ...(await acceptedRun(store, 'gw')), token_hash: tokenHash(token) }
   const socket = join(dir, 'gw.sock')
