@@ -18,7 +18,15 @@ const LIMIT = 50
 /** Of the newest sessions, as many are being worked on. */
 const ACTIVE = 25
 
-const API = { corsOrigins: [], heartbeatMs: 15_000, queueTimeoutSeconds: 3_600, docs: false, version: 'bench' }
+const API = {
+  corsOrigins: [],
+  heartbeatMs: 15_000,
+  queueTimeoutSeconds: 3_600,
+  docs: false,
+  version: 'bench',
+  maxQueuedRuns: 1_000_000,
+  maxQueuedRunsPerTenant: 1_000_000,
+}
 
 const get = async (url: string): Promise<unknown> => {
   const response = await fetch(url)

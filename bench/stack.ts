@@ -75,6 +75,8 @@ const serviceEnv = (bench: Bench, db: string, port: number): Record<string, stri
   MONGODB_URL: bench.mongo.url,
   MONGODB_DB: db,
   REDIS_URL: bench.redis.url,
+  // What is measured is accepting, not refusing.
+  MAX_QUEUED_RUNS: '1000000',
   LOG_LEVEL: 'warn',
 })
 
