@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import type { SessionEvent } from '#contracts/events.ts'
 import { openHttpTarget } from '../services/http-target.ts'
+import { selfSigned } from '../services/self-signed.ts'
 import { LIMIT } from './channel-suite.ts'
 import { generate, postGenerate } from './generate.ts'
 import { kept, logOf } from './kept.ts'
@@ -24,11 +25,15 @@ const serveFiles: RequestListener = (request, response) => {
   stream.once('open', () => stream.pipe(response))
 }
 
-const internet = await openHttpTarget({ after: (close) => after(close as () => void) }, { answer: serveFiles })
+const atEnd = { after: (close: unknown) => after(close as () => void) }
+const internet = await openHttpTarget(atEnd, { answer: serveFiles })
 const url = `http://${internet.authority}`
+/** npm's agent compares the certificate of a bare address behind a proxy with the name localhost. */
+const authority = selfSigned(internet.host, 'localhost')
+const secure = await openHttpTarget(atEnd, { answer: serveFiles, tls: authority })
 
 const stack = await openStack({
-  env: { AGENT_EGRESS: `all, ${internet.authority}`, EGRESS_ALLOW_PRIVATE: internet.host },
+  env: { AGENT_EGRESS: `all, ${internet.authority}, ${secure.authority}`, EGRESS_ALLOW_PRIVATE: internet.host },
 })
 
 const outputs = (events: readonly SessionEvent[]): string[] =>
@@ -87,8 +92,41 @@ describe('egress of containers', { skip: 'skip' in stack ? stack.skip : false },
     assert.match(git ?? '', /^one\n/)
     assert.match(pip ?? '', /^1\n\(exit code 0/)
     assert.deepEqual(refused, [])
-    assert.deepEqual(egress, { allow: ['all', internet.authority], enforced: true })
+    assert.deepEqual(egress, { allow: ['all', internet.authority, secure.authority], enforced: true })
   })
+
+  test(
+    'TLS goes through unopened: curl, Node, Python, npm and git see the certificate of the server',
+    LIMIT,
+    async () => {
+      const { said } = await play('tls', (base) => {
+        const tls = base.replace(url, `https://${secure.authority}`)
+        const trust =
+          'NODE_EXTRA_CA_CERTS=/workspace/ca.pem SSL_CERT_FILE=/workspace/ca.pem GIT_SSL_CAINFO=/workspace/ca.pem'
+        const ca = Buffer.from(authority.cert).toString('base64')
+        return [
+          'write public/hello hello by TLS',
+          `write public/demo ${JSON.stringify({ name: 'demo', 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': { name: 'demo', version: '1.0.0' } } })}`,
+          `bash echo ${ca} | base64 -d >ca.pem; git init -q public/repo.git --bare && git -C public/repo.git update-server-info`,
+          `bash curl -sS --cacert ca.pem ${tls}/hello; curl -sS ${tls}/hello 2>&1 | head -1`,
+          `bash ${trust} node -e 'fetch("${tls}/hello").then((r) => r.text()).then(console.log)'`,
+          `bash ${trust} python3 -c 'import urllib.request as u; print(u.urlopen("${tls}/hello").read().decode())'`,
+          `bash ${trust} npm view --fetch-retries 0 --registry ${tls} demo name`,
+          `bash ${trust} git ls-remote ${tls}/repo.git && echo listed`,
+        ]
+      })
+      const [curl, node, python, npm, git] = said.slice(3)
+      assert.match(
+        curl ?? '',
+        /^hello by TLS\n?curl: \(60\) SSL certificate problem/,
+        'the server proves who it is, to the end',
+      )
+      assert.match(node ?? '', /^hello by TLS\n/)
+      assert.match(python ?? '', /^hello by TLS\n/)
+      assert.match(npm ?? '', /demo/)
+      assert.match(git ?? '', /listed\n\(exit code 0/)
+    },
+  )
 
   test('what is closed is refused in words and in the log, and there is no way around', LIMIT, async () => {
     const sockets = ['8.8.8.8/53', '169.254.169.254/80', '172.17.0.1/80', `${internet.authority.replace(':', '/')}`]
