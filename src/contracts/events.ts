@@ -1,4 +1,5 @@
 import type { Cause, RunStatus } from './causes.ts'
+import type { WarmMiss } from './warm.ts'
 
 export type Usage = {
   readonly input_tokens: number
@@ -19,8 +20,10 @@ export type EventData = {
   user_message: { readonly message_id: string; readonly content: string; readonly source: 'client' | 'environment' }
   run_state: {
     readonly state: 'queued' | 'starting' | 'running' | 'stopping'
-    /** With `starting`: why it takes what it takes (`cold`, `adopted`, `waiting_for_workspace`). */
+    /** With `starting` and `running`: how the container came about (`warm`, `cold`; `adopted` from another worker). */
     readonly reason?: string
+    /** With `starting` and `cold`: why no container that was started ahead could be used. */
+    readonly miss?: WarmMiss
     /** With `stopping`: why the run is being ended. The first `stopping` fixes it. */
     readonly cause?: Cause
     readonly error?: string
@@ -201,6 +204,7 @@ export const eventIds = {
   cancelRequested: (runId: string) => `${runId}:cancel_requested`,
   queued: (runId: string) => `${runId}:queued`,
   starting: (runId: string, attempt: number) => `${runId}:starting:${attempt}`,
+  startingCold: (runId: string, attempt: number) => `${runId}:starting:${attempt}:cold`,
   running: (runId: string, attempt: number) => `${runId}:running:${attempt}`,
   stopping: (runId: string) => `${runId}:stopping`,
   runner: (runId: string, n: number) => `${runId}:r:${n}`,

@@ -61,3 +61,12 @@ export const RUNNER_EXIT = {
 /** Where the socket directory of a run is mounted, and the socket's name in it. */
 export const GATEWAY_MOUNT = '/run/mgx'
 export const GATEWAY_SOCKET = 'gw.sock'
+
+/** Argument of a runner that is started ahead, before there is a job for it; `WARM_ARGUMENT=direct` for that channel. */
+export const WARM_ARGUMENT = '--warm'
+
+/** The first line such a runner prints: all is loaded, and it waits for its job line. What it printed before is no run's. */
+export const RUNNER_READY = 'mgx agent: warm, waiting for a job'
+
+/** Who a container is for, in its environment. A runner that was started ahead learns it from its job line only. */
+export const IDENTITY_VARIABLES: readonly string[] = ['SESSION_ID', 'RUN_ID', 'WORKSPACE_ID', 'FRAMEWORK']

@@ -9,6 +9,8 @@ export const LABELS = {
   run: 'dev.mgx.run',
   workspace: 'dev.mgx.workspace',
   role: 'dev.mgx.role',
+  /** A container started ahead, before there was a run for it. Labels cannot change: its claim says whose it became. */
+  slot: 'dev.mgx.slot',
   expiresAt: 'dev.mgx.expires-at',
 } as const
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { JobQueue } from '#queue/job-queue.ts'
+import { createClaims } from '#scheduler/claims.ts'
 import type { SandboxEngine } from '#scheduler/engines/engine.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import type { OpenStore } from '#store/store.ts'
@@ -48,7 +49,8 @@ const createDocker = async (settings: EngineSettings, worker: WorkerConfig, log:
   ])
   const { installation, image, network } = settings
   const docker = connectDocker({})
-  const engine = createDockerEngine({ docker, installation, image, network, log })
+  const claims = createClaims(worker.workspacesRoot)
+  const engine = createDockerEngine({ docker, installation, image, network, claims, log })
   return {
     engine,
     check: async () => {

@@ -156,6 +156,7 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
     channel,
     timings: DEFAULT_TIMINGS,
     reconcileDryRun: values.RECONCILE_DRY_RUN,
+    warmPoolSize: values.WARM_POOL_SIZE,
   }
 }
 

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Logger } from 'pino'
 import type { JobQueue } from '#queue/job-queue.ts'
+import { createClaims } from '#scheduler/claims.ts'
 import { openGateway } from '#scheduler/gateway.ts'
+import { openWarmPool } from '#scheduler/warm-pool.ts'
 import { startWorker } from '#scheduler/worker.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import { createFollower } from '#store/follow.ts'
@@ -65,6 +67,10 @@ const open = async ({
         ...(gateway.tcp && { tcp: gateway.tcp }),
       }),
     )
+  const pool =
+    worker.warmPoolSize > 0 && engine.warm
+      ? stack.use(await openWarmPool({ warm: engine.warm, engineId, config: worker, log }))
+      : undefined
   const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
   stack.use(
     startWorker({
@@ -77,6 +83,8 @@ const open = async ({
       owner,
       config: worker,
       held: new Set(),
+      claims: createClaims(worker.workspacesRoot),
+      ...(pool && { pool, warmBytes: pool.bytes }),
       ...(served && { gateway: served }),
     }),
   )

@@ -29,6 +29,8 @@ const complain = (line: string) => print(process.stderr, `mgx agent: ${line}\n`)
 /** In an agent container this process is the first one's child, or the first one. */
 const inContainer = process.pid === 1 || process.ppid === 1
 
+const WORKSPACE = process.env.WORKSPACE_DIR ?? '/workspace'
+
 const terminated = new AbortController()
 
 /** What came in, and who else watches over the run. */
@@ -38,11 +40,13 @@ type Told = {
   readonly hasWorker: boolean
 }
 
-const fromStdin = async (): Promise<Told | ExitName> => {
-  const late = AbortSignal.timeout(JOB_LINE_MS)
+const fromStdin = async (warm: boolean): Promise<Told | ExitName> => {
+  const limits = warm ? [] : [AbortSignal.timeout(JOB_LINE_MS)]
   try {
-    const line = await readJobLine(process.stdin, AbortSignal.any([late, terminated.signal]))
+    const line = await readJobLine(process.stdin, AbortSignal.any([...limits, terminated.signal]))
     if (terminated.signal.aborted) return 'terminated'
+    // Whoever started it ahead is gone, or has no use for it: nobody needs to be told.
+    if (line === undefined && warm) return 'noJob'
     if (line === undefined) {
       complain(
         `no job: expected one JSON line on standard input within ${JOB_LINE_MS / 1000} s, or PROMPT in the environment`,
@@ -92,7 +96,7 @@ const execute = async ({ job, rawJob, hasWorker }: Told): Promise<ExitName> => {
     rawJob,
     hasWorker,
     sink: opened.sink,
-    workspace: process.env.WORKSPACE_DIR ?? '/workspace',
+    workspace: WORKSPACE,
     commandEnv: commandEnv(process.env),
     secrets: [...secretsOf(job), ...(hasWorker ? [] : ownSecrets())],
     envHoldsSecrets: !hasWorker,
@@ -110,14 +114,38 @@ const warmUp = async (): Promise<ExitName> => {
     import('#agent-runner/work.ts'),
     import('#agent-runner/manual-job.ts'),
     import('#store/mongodb-event-log.ts'),
+    import('#agent-runner/rehearsal.ts'),
   ])
   return 'ok'
 }
 
+/** Started ahead, before there is a job: loads what the job will need, rehearses, and says so. */
+const getWarm = async (argument: string): Promise<void> => {
+  const [{ rehearse }, { RUNNER_READY }] = await Promise.all([
+    import('#agent-runner/rehearsal.ts'),
+    import('#contracts/job.ts'),
+    import('#agent-runner/work.ts'),
+    argument.endsWith('=direct') ? import('#store/mongodb-event-log.ts') : undefined,
+  ])
+  // Should it fail, the job shows why, in a log that somebody reads.
+  await rehearse(terminated.signal).catch(() => undefined)
+  say(RUNNER_READY)
+}
+
+const warmArgument = process.argv.find((argument) => argument.startsWith('--warm') && argument !== '--warm-up')
+
 const main = async (): Promise<ExitName> => {
   if (process.argv[2] === '--warm-up') return warmUp()
-  const told = await (process.env.PROMPT === undefined ? fromStdin() : fromEnvironment())
-  return typeof told === 'string' ? told : execute(told)
+  if (process.env.PROMPT !== undefined) {
+    const told = await fromEnvironment()
+    return typeof told === 'string' ? told : execute(told)
+  }
+  if (warmArgument !== undefined) await getWarm(warmArgument)
+  const told = await fromStdin(warmArgument !== undefined)
+  if (typeof told === 'string') return told
+  // A container of its own begins in the workspace; one that was started ahead had none yet.
+  if (warmArgument !== undefined) process.chdir(WORKSPACE)
+  return execute(told)
 }
 
 const leave = async (name: ExitName): Promise<never> => {

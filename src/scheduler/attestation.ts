@@ -5,6 +5,8 @@ import { type KernelFacts, readKernelTexts } from './engines/kernel-files.ts'
 
 /** Where engines mount the workspace, and what they give for temporary files. */
 const WORKSPACE = '/workspace'
+/** Where the image's link of that name leads, and what of it a slot has mounted. */
+const WORKSPACE_PLACES = /^\/mnt(\/workspace)? /
 const TMPFS = { tmp: '/tmp', home: '/home/agent' } as const
 
 /** What every container has: of its own, or made by the engine for it (names and addresses, read-only for who is not root). */
@@ -39,6 +41,12 @@ type Container = Extract<SandboxFacts, { kind: 'container' }>
 const askedMounts = (spec: SandboxSpec): string =>
   listed([...(spec.gatewayDir ? [`${GATEWAY_MOUNT} ro`] : []), `${WORKSPACE} rw`])
 
+const ownMounts = ({ mounts }: KernelFacts): string[] =>
+  mounts
+    .filter((mount) => !USUAL_MOUNT.test(mount))
+    .map((mount) => mount.replace(WORKSPACE_PLACES, `${WORKSPACE} `))
+    .sort()
+
 /** An agent without a network has the loopback of its own and nothing else, whatever the engine calls it. */
 const networkCheck = (spec: SandboxSpec, facts: Container, kernel: KernelFacts): AttestedCheck => {
   const alone = kernel.interfaces.join() === 'lo'
@@ -57,7 +65,7 @@ const checksOf = (spec: SandboxSpec, facts: Container): AttestedCheck[] => {
     same('no_new_privileges', true, kernel.noNewPrivileges),
     same('seccomp', 'filter', seccomp),
     same('root_read_only', true, kernel.rootReadOnly),
-    same('mounts', askedMounts(spec), listed(kernel.mounts.filter((mount) => !USUAL_MOUNT.test(mount)))),
+    same('mounts', askedMounts(spec), listed(ownMounts(kernel))),
     same('shared_namespaces', 'none', listed(facts.sharedNamespaces)),
     networkCheck(spec, facts, kernel),
     atMost('memory_bytes', limits.memoryBytes, kernel.memoryBytes),

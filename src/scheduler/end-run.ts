@@ -7,7 +7,8 @@ import { beginEnding, finishRun, settleRun } from '#store/ending.ts'
 import { type LogPump, startLogPump } from './log-pump.ts'
 import { untilDone, within } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
-import { gatewayDir } from './sandbox-spec.ts'
+import { bringRunHome } from './settle-workspace.ts'
+import { gatewayDir } from './slot-paths.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
 
 /** How long the last output of a container that is over may take to be copied, milliseconds. */
@@ -89,7 +90,8 @@ export const clearSandbox = async (
   }
   // Also where the copying was cut short: who follows the log must see its end.
   await untilDone(() => ctx.store.logs.complete(run.run_id), signal)
-  // Not before the container is gone: it is mounted there.
+  // Not before the container is gone: they are mounted there.
+  await bringRunHome(ctx, run)
   await rm(gatewayDir(ctx.config.workspacesRoot, run.run_id), { recursive: true, force: true }).catch(() => {})
   await update({ container_gone: true })
 }

@@ -1,23 +1,28 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Cause } from '#contracts/causes.ts'
-import { eventIds, makeEvent } from '#contracts/events.ts'
 import { RESULT_TEXT, type Run } from '#contracts/run.ts'
+import type { WarmMiss } from '#contracts/warm.ts'
 import type { RunPatch } from '#store/run-store.ts'
+import { announce } from './announce-state.ts'
+import { claimSlot, type Missed } from './claim-slot.ts'
 import { EngineError, type SandboxInfo, type StartResult } from './engines/engine.ts'
+import type { WarmSlot } from './engines/warm-engine.ts'
 import { untilDone, untilEngineAnswers } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { gatewaySocket, jobLine, sandboxSpec } from './sandbox-spec.ts'
+import { settleWorkspace } from './settle-workspace.ts'
 import { askEngine, type EngineHealth } from './watch.ts'
 import type { WorkerContext } from './worker-context.ts'
 import { existingRoot, prepareWorkspace } from './workspace.ts'
 
 export type End = { readonly kind: 'end'; readonly cause: Cause; readonly error: string }
 
-export type Opened = { readonly kind: 'open'; readonly containerId: string } | End
+/** `warm`: the container was started ahead, and must show that it has got its job line. */
+export type Opened = { readonly kind: 'open'; readonly containerId: string; readonly warm: boolean } | End
 
-const LOST: End = {
+export const LOST: End = {
   kind: 'end',
   cause: 'container_lost',
   error: 'The container was gone when a worker took the run up again',
@@ -46,9 +51,9 @@ const gatewayError = (root: string, cause: unknown): EngineError =>
   )
 
 /** Serves the run's gateway where its runner will look for it; nothing in the direct channel. */
-export const serveGateway = async (ctx: WorkerContext, run: Run): Promise<AsyncDisposable | End> => {
+export const serveGateway = async (ctx: WorkerContext, run: Run, place: Place): Promise<AsyncDisposable | End> => {
   const root = ctx.config.workspacesRoot
-  const socket = gatewaySocket(ctx.config, run.run_id)
+  const socket = gatewaySocket(ctx.config, place.gatewayOf)
   try {
     if (socket !== undefined) await makeGatewayDir(root, dirname(socket))
     return (await ctx.gateway?.serve(run, socket)) ?? { async [Symbol.asyncDispose]() {} }
@@ -57,19 +62,10 @@ export const serveGateway = async (ctx: WorkerContext, run: Run): Promise<AsyncD
   }
 }
 
-const announce = (ctx: WorkerContext, run: Run, state: 'starting' | 'running', reason: string, signal: AbortSignal) =>
-  untilDone(
-    () =>
-      ctx.store.events.append(run.session_id, [
-        makeEvent(run, eventIds[state](run.run_id, run.attempt), 'run_state', { state, reason, attempt: run.attempt }),
-      ]),
-    signal,
-  )
-
 /** A policy that nothing would keep is refused, not passed over. */
-const guardEgress = ({ channel }: WorkerContext['config'], { options }: Run): void => {
-  if (channel.kind === 'gateway' || options.egress === undefined || options.egress === 'all') return
-  throw new EngineError(
+const refusedEgress = ({ channel }: WorkerContext['config'], { options }: Run): EngineError | undefined => {
+  if (channel.kind === 'gateway' || options.egress === undefined || options.egress === 'all') return undefined
+  return new EngineError(
     'start_failed',
     'options.egress cannot be enforced here: in the direct channel agents reach their network by themselves',
     'Leave options.egress away, or set AGENT_CHANNEL=gateway.',
@@ -78,8 +74,9 @@ const guardEgress = ({ channel }: WorkerContext['config'], { options }: Run): vo
 
 const startOnce = async (ctx: WorkerContext, run: Run, token: string, signal: AbortSignal): Promise<StartResult> => {
   const { config, engine } = ctx
-  guardEgress(config, run)
-  await prepareWorkspace(config.workspacesRoot, run.workspace_id, config.user)
+  const { enginePatience } = config.timings
+  const settled = await untilEngineAnswers(() => settleWorkspace(ctx, run, signal), enginePatience, signal)
+  if (settled) await prepareWorkspace(config.workspacesRoot, run.workspace_id, config.user)
   const spec = sandboxSpec(run, config)
   return untilEngineAnswers(
     () =>
@@ -88,7 +85,7 @@ const startOnce = async (ctx: WorkerContext, run: Run, token: string, signal: Ab
         (containerId) => jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }),
         signal,
       ),
-    config.timings.enginePatience,
+    enginePatience,
     signal,
   )
 }
@@ -101,7 +98,7 @@ const startFresh = async (ctx: WorkerContext, owned: OwnedRun, token: string, si
   const { run } = owned
   for (;;) {
     const { adopted, containerId } = await startOnce(ctx, run, token, signal)
-    if (!adopted) return { kind: 'open', containerId }
+    if (!adopted) return { kind: 'open', containerId, warm: false }
     const { agentStart } = await untilDone(() => ctx.store.events.marks(run.session_id, run.run_id), signal)
     if (agentStart !== undefined) return LOST
     await owned.update({})
@@ -109,11 +106,12 @@ const startFresh = async (ctx: WorkerContext, owned: OwnedRun, token: string, si
   }
 }
 
-const start = async (ctx: WorkerContext, owned: OwnedRun, token: string, signal: AbortSignal): Promise<Opened> => {
+const start = async (ctx: WorkerContext, owned: OwnedRun, plan: Start, signal: AbortSignal): Promise<Opened> => {
+  const said = { reason: 'cold', miss: plan.miss ?? 'pool_off' } as const
   try {
     const [opened] = await Promise.all([
-      startFresh(ctx, owned, token, signal),
-      announce(ctx, owned.run, 'starting', 'cold', signal),
+      startFresh(ctx, owned, plan.token, signal),
+      announce(ctx, owned.run, plan.again ? 'startingCold' : 'starting', said, signal),
     ])
     return opened
   } catch (error) {
@@ -121,17 +119,43 @@ const start = async (ctx: WorkerContext, owned: OwnedRun, token: string, signal:
   }
 }
 
-/** What there is to do: adopt what is there, or start with a token whose hash is in the document. */
-export type Plan =
-  | { readonly kind: 'adopt'; readonly containerId: string }
-  | { readonly kind: 'start'; readonly token: string }
-  | End
+/** `miss`: why it must be a cold one; without, the pool is asked. `again`: the log has a start of this attempt already. */
+export type Start = {
+  readonly kind: 'start'
+  readonly token: string
+  readonly miss?: WarmMiss
+  readonly again?: boolean
+}
 
-/** Gives the run a new token: an earlier one died with the owner that knew it. */
-export const renewToken = async (owned: OwnedRun, patch: RunPatch = {}): Promise<Plan> => {
+/** What there is to do: adopt what is there, or start with a token whose hash is in the document. */
+export type Plan = { readonly kind: 'adopt'; readonly containerId: string; readonly slot?: string } | Start | End
+
+/** Gives the run a new token: an earlier one died with the owner that knew it. It starts cold: something is amiss. */
+export const renewToken = async (
+  owned: OwnedRun,
+  patch: RunPatch = {},
+  why: Pick<Start, 'miss' | 'again'> = { miss: 'taken_up_again' },
+): Promise<Plan> => {
   const token = newToken()
   await owned.update({ ...patch, token_hash: tokenHash(token) })
-  return { kind: 'start', token }
+  return { kind: 'start', token, ...why }
+}
+
+/** Where a run lives: in a slot of the pool, or in a container of its own. */
+export type Place = {
+  /** Whose gateway directory is mounted there. */
+  readonly gatewayOf: string
+  readonly slot?: WarmSlot
+  readonly plan: Exclude<Plan, End>
+}
+
+/** Asks the pool, where the plan leaves it open. */
+export const choosePlace = (ctx: WorkerContext, { run_id }: Run, plan: Exclude<Plan, End>): Place => {
+  if (plan.kind === 'adopt') return { gatewayOf: plan.slot ?? run_id, plan }
+  if (plan.miss !== undefined) return { gatewayOf: run_id, plan }
+  const taken = ctx.pool?.take() ?? 'pool_off'
+  if (typeof taken === 'string') return { gatewayOf: run_id, plan: { ...plan, miss: taken } }
+  return { gatewayOf: taken.slot, slot: taken, plan }
 }
 
 /**
@@ -139,10 +163,12 @@ export const renewToken = async (owned: OwnedRun, patch: RunPatch = {}): Promise
  * began in a container that is gone. One that was never started is no container yet: `start` replaces it.
  */
 export const adoptOrEnd = (
-  found: Pick<SandboxInfo, 'started' | 'containerId'> | undefined,
+  found: Pick<SandboxInfo, 'started' | 'containerId' | 'slot'> | undefined,
   agentStarted: boolean,
 ): Exclude<Plan, { kind: 'start' }> | undefined => {
-  if (found?.started) return { kind: 'adopt', containerId: found.containerId }
+  if (found?.started) {
+    return { kind: 'adopt', containerId: found.containerId, ...(found.slot !== undefined && { slot: found.slot }) }
+  }
   return agentStarted ? LOST : undefined
 }
 
@@ -162,19 +188,49 @@ export const planSandbox = async (
   return adoptOrEnd(found, known.agentStarted) ?? renewToken(owned)
 }
 
+/** Each start is counted, and said where operators look. */
+const noteStart = (ctx: WorkerContext, run: Run, { plan, slot }: Place, opened: Opened | Missed): void => {
+  const cold =
+    plan.kind === 'start' && plan.again !== true && slot === undefined ? (plan.miss ?? 'pool_off') : undefined
+  const outcome = opened.kind === 'missed' ? opened.miss : slot !== undefined && opened.kind === 'open' ? 'warm' : cold
+  if (outcome === undefined) return
+  ctx.pool?.note(outcome)
+  ctx.log.info({ run_id: run.run_id, start: outcome, ...ctx.pool?.stats() }, 'run starting')
+}
+
+const open = (
+  ctx: WorkerContext,
+  owned: OwnedRun,
+  { plan, slot }: Place,
+  signal: AbortSignal,
+): Promise<Opened | Missed> => {
+  if (plan.kind === 'start') {
+    const refusal = refusedEgress(ctx.config, owned.run)
+    if (refusal !== undefined) {
+      if (slot) ctx.pool?.putBack(slot)
+      return Promise.resolve(endOf(refusal))
+    }
+    return slot === undefined ? start(ctx, owned, plan, signal) : claimSlot(ctx, owned, slot, plan.token, signal)
+  }
+  return Promise.resolve({ kind: 'open', containerId: plan.containerId, warm: plan.slot !== undefined })
+}
+
+const reasonOf = ({ plan, slot }: Place): string => {
+  if (plan.kind === 'adopt') return 'adopted'
+  return slot === undefined ? 'cold' : 'warm'
+}
+
 /** Carries the plan out. Rejects only when `signal` aborts or the run is lost to another owner. */
 export const openSandbox = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  plan: Exclude<Plan, { kind: 'end' }>,
+  place: Place,
   signal: AbortSignal,
-): Promise<Opened> => {
-  const opened: Opened =
-    plan.kind === 'adopt'
-      ? { kind: 'open', containerId: plan.containerId }
-      : await start(ctx, owned, plan.token, signal)
-  if (opened.kind === 'end') return opened
+): Promise<Opened | Missed> => {
+  const opened = await open(ctx, owned, place, signal)
+  if (place.plan.kind === 'start') noteStart(ctx, owned.run, place, opened)
+  if (opened.kind !== 'open') return opened
   await owned.update({ state: 'running', container_id: opened.containerId })
-  await announce(ctx, owned.run, 'running', plan.kind === 'adopt' ? 'adopted' : 'cold', signal)
+  await announce(ctx, owned.run, 'running', { reason: reasonOf(place) }, signal)
   return opened
 }

@@ -7,6 +7,7 @@ import { clearSandbox, endRun, tidyRun } from './end-run.ts'
 import type { SandboxInfo } from './engines/engine.ts'
 import { EngineError } from './engines/engine.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
+import { sweepSlots } from './sweep-slots.ts'
 import { isStale, takeUp } from './take-up.ts'
 import { ENGINE_AWAY_TEXT, timeoutText, verdictOf } from './watch.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
@@ -189,6 +190,15 @@ const listSandboxes = async (ctx: WorkerContext): Promise<ReadonlyMap<string, Sa
   }
 }
 
+const sweep = async (ctx: WorkerContext): Promise<string[]> => {
+  try {
+    return await sweepSlots(ctx)
+  } catch (error) {
+    ctx.log.warn({ err: error }, 'reconcile could not look after the slots; the next pass tries again')
+    return []
+  }
+}
+
 const reconcileRun = (pass: Pass, run: Run): Promise<void> => {
   if (run.state === 'finished') return reconcileOwed(pass, run)
   return run.engine_id === undefined ? reconcileUnserved(pass, run) : reconcileLive(pass, run)
@@ -228,5 +238,6 @@ export const reconcile = async (ctx: WorkerContext): Promise<Reconciled> => {
   for (const info of sandboxes?.values() ?? []) {
     if (!known.has(info.run_id)) await mend(info.run_id, () => removeStray(pass, info))
   }
+  if (!ctx.config.reconcileDryRun) done.removed.push(...(await sweep(ctx)))
   return done
 }

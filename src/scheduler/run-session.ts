@@ -3,13 +3,34 @@ import type { JobHandler, JobOutcome } from '#queue/job-queue.ts'
 import { announceRun } from '#store/announce.ts'
 import { startAttesting } from './attest-run.ts'
 import { createChooseRun } from './choose-run.ts'
+import type { Missed } from './claim-slot.ts'
 import { endRun, tidyRun } from './end-run.ts'
 import { startLogPump } from './log-pump.ts'
-import { type Opened, openSandbox, type Plan, planSandbox, renewToken, serveGateway } from './open-sandbox.ts'
-import { untilDone, within } from './patience.ts'
+import {
+  choosePlace,
+  type End,
+  LOST,
+  type Opened,
+  openSandbox,
+  type Plan,
+  planSandbox,
+  renewToken,
+  serveGateway,
+} from './open-sandbox.ts'
+import { pause, untilDone, within } from './patience.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
-import { askEngine, type EngineHealth, type Verdict, verdictOf, watchExit, watchLogAndDeadline } from './watch.ts'
+import {
+  askEngine,
+  type EngineHealth,
+  type Verdict,
+  verdictOf,
+  watchExit,
+  watchHandOff,
+  watchLogAndDeadline,
+} from './watch.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
+
+const CALM_MS = 50
 
 /** Everything that one handler watches its run with. */
 type Watch = {
@@ -40,28 +61,44 @@ const unlessDecided = async <T>(
   }
 }
 
-type NoJob = { readonly kind: 'no_job'; readonly containerId: string }
+type NoJob = { readonly kind: 'no_job'; readonly containerId: string; readonly warm: boolean }
 
 /** What becomes of a container that runs; meanwhile what holds it is stored with the run. */
-const watchSandbox = async (watch: Watch): Promise<Verdict> => {
+const watchSandbox = async (watch: Watch, warm: boolean): Promise<Verdict> => {
   const { ctx, owned, health, signal } = watch
   await using _attesting = startAttesting(ctx, owned, signal)
-  return await unlessDecided(watch, (inner) => watchExit(ctx, owned.run, health, inner))
+  return await unlessDecided(watch, (inner) => {
+    const exit = watchExit(ctx, owned.run, health, inner)
+    return warm ? Promise.race([exit, watchHandOff(ctx, owned.run, inner)]) : exit
+  })
 }
 
+/**
+ * An agent that was started ahead begins within milliseconds: it has the machine for itself that long, because nothing that is
+ * begun here needs to be as quick.
+ */
+const calm = ({ decided, signal }: Watch): Promise<unknown> => Promise.race([pause(CALM_MS, signal), decided])
+
 /** One container's life: served, opened, watched. `no_job` comes back to the caller, everything else is ended here. */
-const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, { kind: 'end' }>): Promise<JobOutcome | NoJob> => {
+const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, End>): Promise<JobOutcome | NoJob | Missed> => {
   const { ctx, owned } = watch
-  const gateway = await serveGateway(ctx, owned.run)
-  if ('kind' in gateway) return await endRun(ctx, owned, ...causeOf(gateway))
+  const place = choosePlace(ctx, owned.run, plan)
+  const gateway = await serveGateway(ctx, owned.run, place)
+  if ('kind' in gateway) {
+    if (place.slot) ctx.pool?.putBack(place.slot)
+    return await endRun(ctx, owned, ...causeOf(gateway))
+  }
   await using _gateway = gateway
-  const opened: Opened | Verdict = await unlessDecided(watch, (inner) => openSandbox(ctx, owned, plan, inner))
+  const opened = await unlessDecided(watch, (inner) => openSandbox(ctx, owned, place, inner))
+  if (opened.kind === 'missed') return opened
   if (opened.kind === 'finish') return await tidyRun(ctx, owned, opened.finish)
   if (opened.kind !== 'open') return await endRun(ctx, owned, ...causeOf(opened))
+  if (opened.warm) await calm(watch)
   await using pump = startLogPump(ctx, owned.run)
-  const verdict = await watchSandbox(watch)
+  const { containerId, warm } = opened
+  const verdict = await watchSandbox(watch, warm)
   if (verdict.kind === 'finish') return await tidyRun(ctx, owned, verdict.finish, pump)
-  if (verdict.kind === 'no_job' && owned.run.restarts === 0) return { ...verdict, containerId: opened.containerId }
+  if (verdict.kind === 'no_job' && owned.run.restarts === 0) return { ...verdict, containerId, warm }
   return await endRun(ctx, owned, ...causeOf(verdict), pump)
 }
 
@@ -71,9 +108,16 @@ const causeOf = (end: Exclude<Opened | Verdict, { kind: 'open' | 'finish' }>) =>
     : ([end.cause, end.error] as const)
 
 /** Removes the container that got no job line by the id that was seen: a stale owner must not remove the second one. */
-const startAnew = async ({ ctx, owned, health }: Watch, { containerId }: NoJob, signal: AbortSignal): Promise<Plan> => {
+const startAnew = async (
+  { ctx, owned, health }: Watch,
+  { containerId, warm }: NoJob,
+  signal: AbortSignal,
+): Promise<Plan> => {
   await askEngine(ctx, owned.run, health, () => ctx.engine.remove(owned.run, containerId), signal)
-  return renewToken(owned, { restarts: 1 })
+  if (!warm) return renewToken(owned, { restarts: 1 })
+  // It was not seen to begin, and may have begun a moment later: only now can it no more.
+  const { agentStart } = await untilDone(() => ctx.store.events.marks(owned.run.session_id, owned.run.run_id), signal)
+  return agentStart === undefined ? renewToken(owned, { restarts: 1 }, { miss: 'handoff_failed', again: true }) : LOST
 }
 
 /** From take-up to the end of the run, or to the hand-back. */
@@ -102,6 +146,10 @@ const runSession = async (
     if (plan.kind === 'finish') return tidyRun(ctx, owned, plan.finish)
     if (plan.kind === 'end' || plan.kind === 'no_job') return endRun(ctx, owned, ...causeOf(plan))
     const outcome = await liveInSandbox(watch, plan)
+    if (outcome.kind === 'missed') {
+      plan = { kind: 'start', token: outcome.token, miss: outcome.miss, again: true }
+      continue
+    }
     if (outcome.kind !== 'no_job') return outcome
     plan = await unlessDecided(watch, (inner) => startAnew(watch, outcome, inner))
   }

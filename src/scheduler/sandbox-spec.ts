@@ -1,19 +1,17 @@
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { containerName } from '#contracts/ids.ts'
-import { GATEWAY_MOUNT, GATEWAY_SOCKET, type RunnerJob } from '#contracts/job.ts'
+import { GATEWAY_MOUNT, GATEWAY_SOCKET, IDENTITY_VARIABLES, type RunnerJob } from '#contracts/job.ts'
 import { LABELS } from '#contracts/labels.ts'
 import type { Run } from '#contracts/run.ts'
 import type { SandboxSpec } from './engines/engine.ts'
+import type { SlotSpec } from './engines/warm-engine.ts'
+import { gatewayDir, slotShared } from './slot-paths.ts'
 import type { WorkerConfig } from './worker-context.ts'
 
-/** Where a run's gateway socket lies. Short: a socket path has at most 107 bytes (sun_path in unix(7), less the NUL). */
-export const gatewayDir = (root: string, runId: string): string =>
-  join(root, '.mgx', createHash('sha256').update(runId).digest('hex').slice(0, 12))
-
-export const gatewaySocket = (config: WorkerConfig, runId: string): string | undefined =>
+/** Where the gateway of this run, or slot, listens; nothing in the direct channel and over TCP. */
+export const gatewaySocket = (config: WorkerConfig, owner: string): string | undefined =>
   config.channel.kind === 'gateway' && config.channel.tcpUrl === undefined
-    ? join(gatewayDir(config.workspacesRoot, runId), GATEWAY_SOCKET)
+    ? join(gatewayDir(config.workspacesRoot, owner), GATEWAY_SOCKET)
     : undefined
 
 /** What the engine needs to start this run's container. Pure. `expires-at` outlives the deadline by the time an ending takes. */
@@ -58,6 +56,44 @@ export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
       [LABELS.role]: 'agent',
       [LABELS.expiresAt]: expires.toISOString(),
     },
+  }
+}
+
+/** Stands for whoever will come. */
+const NOBODY: Run = {
+  run_id: '',
+  tenant_id: '',
+  session_id: '',
+  workspace_id: '',
+  framework: 'static',
+  prompt: '',
+  options: {},
+  v: 1,
+  state: 'queued',
+  attempt: 0,
+  lock: false,
+  created_at: new Date(0),
+  queue_deadline_at: new Date(0),
+  turn_at: new Date(0),
+  container_gone: true,
+  restarts: 0,
+}
+
+/** A container that is started ahead: as a run's own would be, without its names. Pure. */
+export const slotSpec = (slot: string, config: WorkerConfig): SlotSpec => {
+  const { session_id: _s, run_id: _r, workspace_id: _w, tenant_id: _t, ...spec } = sandboxSpec(NOBODY, config)
+  const { workspacesRoot, hostWorkspacesRoot } = config
+  return {
+    ...spec,
+    slot,
+    name: `mgx-warm-${slot}`,
+    channel: config.channel.kind,
+    workspace: { path: slotShared(workspacesRoot, slot), hostPath: slotShared(hostWorkspacesRoot, slot) },
+    ...(spec.gatewayDir && {
+      gatewayDir: { path: gatewayDir(workspacesRoot, slot), hostPath: gatewayDir(hostWorkspacesRoot, slot) },
+    }),
+    env: Object.fromEntries(Object.entries(spec.env).filter(([name]) => !IDENTITY_VARIABLES.includes(name))),
+    labels: {},
   }
 }
 

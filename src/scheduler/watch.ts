@@ -108,3 +108,14 @@ export const watchExit = async (
   const marks = await untilDone(() => ctx.store.events.marks(run.session_id, run.run_id), signal)
   return verdictOf(marks) ?? exitVerdict(exit, marks)
 }
+
+/**
+ * A container that was started ahead has no limit of its own for its job line: `no_job` when its agent has not begun in time,
+ * whoever died or slept before the line was written. Never resolves otherwise.
+ */
+export const watchHandOff = async (ctx: WorkerContext, run: Run, signal: AbortSignal): Promise<Verdict> => {
+  await pause(ctx.config.timings.handOff, signal)
+  const marks = await untilDone(() => ctx.store.events.marks(run.session_id, run.run_id), signal)
+  if (marks.agentStart === undefined) return { kind: 'no_job' }
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+}

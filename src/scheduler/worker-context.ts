@@ -4,7 +4,9 @@ import type { Run } from '#contracts/run.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
+import type { Claims } from './claims.ts'
 import type { SandboxEngine, SandboxLimits } from './engines/engine.ts'
+import type { WarmPool } from './warm-pool.ts'
 
 /** How long things may take, milliseconds. The defaults are `DEFAULT_TIMINGS`. */
 export type Timings = {
@@ -16,6 +18,8 @@ export type Timings = {
   readonly stopGrace: number
   /** A runner that wrote its own `finish` may take this long to leave before it is stopped. */
   readonly exitGrace: number
+  /** A runner that was started ahead must have begun so long after it got its job line. */
+  readonly handOff: number
   /** How long an engine that does not answer is asked again before the run goes on without it. */
   readonly enginePatience: number
   readonly reconcile: number
@@ -32,6 +36,7 @@ export const DEFAULT_TIMINGS: Timings = {
   stale: 16_000,
   stopGrace: 10_000,
   exitGrace: 3_000,
+  handOff: 10_000,
   enginePatience: 60_000,
   reconcile: 10_000,
   reconcileGrace: 15_000,
@@ -80,6 +85,8 @@ export type WorkerConfig = {
   readonly timings: Timings
   /** Reconcile only says what it would do. */
   readonly reconcileDryRun: boolean
+  /** Containers that are started ahead; 0 = none. */
+  readonly warmPoolSize: number
 }
 
 /** The gateway as the worker needs it: serves one run until disposed; who may come is checked against `run.token_hash`. */
@@ -99,8 +106,12 @@ export type WorkerContext = {
   readonly owner: string
   /** The runs this process works on now: a doubled job must not give one process two handlers of a run. */
   readonly held: Set<string>
-  /** Bytes of the containers that wait for a run without one, by their limits. */
+  /** Bytes that containers take which wait for a run: what they use, because a claimed one counts as its run's. */
   readonly warmBytes?: () => number
+  /** Which runs the slots under `workspacesRoot` were given to. */
+  readonly claims: Claims
+  /** Containers that are started ahead, where there are any. */
+  readonly pool?: WarmPool
 }
 
 /** Thrown when a compare-and-set fails: somebody else owns the run, and this handler must touch nothing more. */

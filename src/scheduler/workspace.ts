@@ -1,23 +1,24 @@
 import { chown, lstat, mkdir, readdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from './engines/engine.ts'
+import { isCode } from './file-errors.ts'
 
-const OWNER_ONLY = 0o750
+export const OWNER_ONLY = 0o750
 
-const refuse = (message: string, remedy: string, cause?: unknown): EngineError =>
+export const refuseWorkspace = (message: string, remedy: string, cause?: unknown): EngineError =>
   new EngineError('workspace_unavailable', message, remedy, { cause })
 
 /** Hands a directory to the agent's user, where this process may give away what it made. */
-const giveAway = async (path: string, user: string): Promise<void> => {
+export const giveAway = async (path: string, user: string): Promise<void> => {
   const [uid, gid] = user.split(':').map(Number)
   if (process.getuid?.() === 0 && uid !== undefined) await chown(path, uid, gid ?? uid)
 }
 
 /** Accepts what lies there already. One that is empty and root's was made by a worker that died before it gave it away. */
-const takeOver = async (path: string, user: string): Promise<void> => {
+export const takeOver = async (path: string, user: string): Promise<void> => {
   const stat = await lstat(path)
   if (!stat.isDirectory()) {
-    throw refuse(
+    throw refuseWorkspace(
       `the workspace ${path} is not a directory`,
       'Move it away: a workspace is a plain directory, not a link or a file.',
     )
@@ -36,7 +37,7 @@ export const prepareWorkspace = async (root: string, workspaceId: string, user: 
     await giveAway(path, user)
   } catch (error) {
     if (!isCode(error, 'EEXIST')) {
-      throw refuse(`cannot make the workspace directory ${path}`, `Let this user write to ${root}.`, error)
+      throw refuseWorkspace(`cannot make the workspace directory ${path}`, `Let this user write to ${root}.`, error)
     }
     await takeOver(path, user)
   }
@@ -48,9 +49,6 @@ export const existingRoot = async (root: string): Promise<string> => {
   try {
     return await realpath(root)
   } catch (error) {
-    throw refuse(`the workspace root ${root} does not exist`, 'Create it, or set WORKSPACES_ROOT.', error)
+    throw refuseWorkspace(`the workspace root ${root} does not exist`, 'Create it, or set WORKSPACES_ROOT.', error)
   }
 }
-
-const isCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code

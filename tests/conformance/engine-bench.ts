@@ -18,6 +18,8 @@ export type EngineBench = AsyncDisposable & {
   line(steps: readonly Step[]): string
   /** What makes the start of an otherwise good spec fail, and with which cause. */
   spoil(spec: SandboxSpec): { readonly spec: SandboxSpec; readonly failure: StartFailure }
+  /** Where the claims are that the engine goes by. */
+  readonly slotsRoot?: string
   /** Where the engine can be out of reach. */
   readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
 }
@@ -62,6 +64,7 @@ export const openGround = async (open: () => Promise<EngineBench>): Promise<Grou
   stack.defer(async () => {
     await bench.outage?.end()
     for (const info of await bench.engine.list()) await bench.engine.remove(info)
+    for (const { slot } of (await bench.engine.warm?.slots()) ?? []) await bench.engine.warm?.removeSlot(slot)
   })
   const kept = stack.move()
   return {

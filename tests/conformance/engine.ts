@@ -4,15 +4,17 @@ import { type EngineBench, type Ground, openGround } from './engine-bench.ts'
 import { adoption, fencing, outages, waitingForOthers } from './engine-fencing.ts'
 import { startAndEnd, stopAndRemove } from './engine-life.ts'
 import { logs } from './engine-logs.ts'
+import { warmStarts } from './engine-warm.ts'
 
 /**
  * What every `SandboxEngine` must do, as the comment on the port says it.
  * @param canBeAway the bench has an `outage`
+ * @param isWarm the engine can start containers ahead, and the bench has a `slotsRoot`
  */
 export const engineSuite = (
   name: string,
   open: () => Promise<EngineBench>,
-  { canBeAway }: { readonly canBeAway: boolean },
+  { canBeAway, isWarm = false }: { readonly canBeAway: boolean; readonly isWarm?: boolean },
 ): void => {
   describe(`${name}: engine`, () => {
     let opened: Ground | undefined
@@ -33,6 +35,7 @@ export const engineSuite = (
     adoption(ground)
     waitingForOthers(ground)
     fencing(ground)
+    if (isWarm) warmStarts(ground)
     if (canBeAway) outages(ground)
   })
 }

@@ -1,3 +1,5 @@
+import { RUNNER_READY, WARM_ARGUMENT } from '#contracts/job.ts'
+
 /** What a runner of the engine tests does, one after the other; it ends with 0 when nothing else ends it. */
 export type Step =
   | { readonly do: 'print' | 'printError'; readonly text: string }
@@ -19,6 +21,7 @@ export const FILLER = '0123456789abcdef\n'
 
 /** A runner for engines that run real programs: one line on standard input, which is shell. */
 export const SHELL_RUNNER = `#!/bin/sh
+case "$*" in *${WARM_ARGUMENT}*) echo '${RUNNER_READY}' ;; esac
 IFS= read -r line || exit 66
 cd "\${WORKSPACE_DIR:-/workspace}" || exit 78
 eval "$line"

@@ -1,5 +1,6 @@
 import { RunnerJob } from '#contracts/job.ts'
 import type { SandboxExit } from '#contracts/run.ts'
+import type { Claim } from '#scheduler/claims.ts'
 import type { SandboxInfo, SandboxSpec } from '#scheduler/engines/engine.ts'
 import { exitFrom } from '#scheduler/engines/exit-reason.ts'
 
@@ -30,6 +31,10 @@ export type ScriptedBox = {
   readonly exit: SandboxExit | undefined
   /** The line it was given; `undefined`: not started. */
   readonly jobLine: string | undefined
+  /** It runs, and waits for its line. */
+  boot(): void
+  /** A slot becomes a run's: its names, and the workspace that is moved into it. */
+  become(names: Partial<SandboxSpec>, claim: Pick<Claim, 'slot' | 'claimed_at'>): void
   start(jobLine: string, runner: ScriptedRunner): void
   print(text: string | Uint8Array): void
   term(): void
@@ -39,8 +44,11 @@ export type ScriptedBox = {
 
 const KILLED = 137
 
-export const createScriptedBox = (spec: SandboxSpec, containerId: string, onChange: () => void): ScriptedBox => {
-  const createdAt = new Date()
+export const createScriptedBox = (asked: SandboxSpec, containerId: string, onChange: () => void): ScriptedBox => {
+  let spec = asked
+  let createdAt = new Date()
+  let booted = false
+  let slot: string | undefined
   const output: Uint8Array[] = []
   const term = new AbortController()
   const killed = new AbortController()
@@ -72,7 +80,9 @@ export const createScriptedBox = (spec: SandboxSpec, containerId: string, onChan
   }
 
   return {
-    spec,
+    get spec() {
+      return spec
+    },
     containerId,
     output,
     get exit() {
@@ -86,11 +96,21 @@ export const createScriptedBox = (spec: SandboxSpec, containerId: string, onChan
       session_id: spec.session_id,
       run_id: spec.run_id,
       workspace_id: spec.workspace_id,
-      running: jobLine !== undefined && exit === undefined,
-      started: jobLine !== undefined,
+      running: booted && exit === undefined,
+      started: booted,
       createdAt,
+      ...(slot !== undefined && { slot }),
     }),
+    boot() {
+      booted = true
+    },
+    become(names, claim) {
+      spec = { ...spec, ...names }
+      createdAt = new Date(claim.claimed_at)
+      slot = claim.slot
+    },
     start(line, runner) {
+      booted = true
       jobLine = line
       onChange()
       // Not in this turn: `start` of the engine has returned before the runner acts, as with a real one.

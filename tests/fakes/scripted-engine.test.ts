@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createClaims } from '#scheduler/claims.ts'
 import { engineSuite } from '../conformance/engine.ts'
 import type { EngineBench } from '../conformance/engine-bench.ts'
 import { playSteps } from './play-steps.ts'
@@ -5,7 +9,9 @@ import { createScriptedEngine } from './scripted-engine.ts'
 import { startFailure } from './scripted-world.ts'
 
 const openBench = async (): Promise<EngineBench> => {
+  const slotsRoot = await mkdtemp(join(tmpdir(), 'mgx-scripted-'))
   const engine = createScriptedEngine({
+    claims: createClaims(slotsRoot),
     runner: playSteps,
     beforeStart(spec) {
       if (spec.image === 'missing') throw startFailure('image_missing')
@@ -14,6 +20,7 @@ const openBench = async (): Promise<EngineBench> => {
   return {
     engine,
     image: 'any',
+    slotsRoot,
     reopen: () => engine,
     line: (steps) => `${JSON.stringify(steps)}\n`,
     spoil: (spec) => ({ spec: { ...spec, image: 'missing' }, failure: 'image_missing' }),
@@ -21,8 +28,8 @@ const openBench = async (): Promise<EngineBench> => {
       begin: async () => engine.goAway(),
       end: async () => engine.comeBack(),
     },
-    async [Symbol.asyncDispose]() {},
+    [Symbol.asyncDispose]: () => rm(slotsRoot, { recursive: true, force: true }),
   }
 }
 
-engineSuite('scripted', openBench, { canBeAway: true })
+engineSuite('scripted', openBench, { canBeAway: true, isWarm: true })

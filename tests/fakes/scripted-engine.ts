@@ -1,7 +1,9 @@
+import type { Claims } from '#scheduler/claims.ts'
 import type { SandboxEngine } from '#scheduler/engines/engine.ts'
 import type { ScriptedBox, ScriptedRunner } from './scripted-box.ts'
 import { type BeforeStart, create, findPlace, readLogs, remove, stop, waitFor } from './scripted-calls.ts'
 import { hangs } from './scripted-runners.ts'
+import { scriptedSlots } from './scripted-slots.ts'
 import { answer, boxOf, called, createWorld, drop, type EngineCall, type World } from './scripted-world.ts'
 
 export type EngineScript = {
@@ -14,6 +16,8 @@ export type EngineScript = {
   readonly beforeStart?: BeforeStart
   readonly engineId?: string
   readonly sharesPaths?: boolean
+  /** With it, containers can be started ahead. */
+  readonly claims?: Claims
 }
 
 /** The engine, and what a test can see and do behind its back. */
@@ -29,11 +33,15 @@ export type ScriptedEngine = SandboxEngine & {
   comeBack(): void
   /** The container vanishes from the engine. `alive`: its process goes on unseen, as behind a partition. */
   lose(runId: string, how?: { readonly alive: boolean }): void
+  /** What slots are started with is another one from now on: a new image, new options. */
+  change(): void
+  /** Who started the slots is dead: their input ends. */
+  orphan(): void
 }
 
 const KILLED = 137
 
-const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine> => ({
+const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine | 'change' | 'orphan'> => ({
   calls: world.calls,
   boxes: world.boxes,
   box: (runId) => [...world.there.values()].find(({ spec }) => spec.run_id === runId),
@@ -54,9 +62,13 @@ const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine> => ({
 
 /** An engine in memory that does what a test's script says. Nothing in it takes time but the grace of `stop`. */
 export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine => {
-  const world = createWorld()
+  const world = createWorld(script.claims)
+  const slots = scriptedSlots(world, script.runner ?? hangs)
   return {
     ...handles(world),
+    ...(script.claims && { warm: slots.warm }),
+    change: slots.change,
+    orphan: slots.orphan,
     name: 'scripted',
     sharesPaths: script.sharesPaths ?? false,
     async engineId() {
@@ -66,6 +78,7 @@ export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine 
     check: async () => answer(world),
     async start(spec, jobLine, signal) {
       called(world, 'start', spec)
+      await slots.claim()
       const own = await findPlace(world, spec, signal)
       if (own) return { containerId: own.containerId, adopted: true }
       const box = await create(world, spec, script.beforeStart, signal)
@@ -74,24 +87,29 @@ export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine 
     },
     async find(ref) {
       called(world, 'find', ref)
+      await slots.claim()
       return boxOf(world, ref)?.info()
     },
     async *logs(ref, signal) {
       if (signal.aborted) return
       called(world, 'logs', ref)
+      await slots.claim()
       yield* readLogs(world, ref, signal)
     },
     async wait(ref, signal) {
       signal.throwIfAborted()
       called(world, 'wait', ref)
+      await slots.claim()
       return waitFor(world, ref, signal)
     },
     async stop(ref, graceMs) {
       called(world, 'stop', ref)
+      await slots.claim()
       await stop(world, ref, graceMs)
     },
     async remove(ref, containerId) {
       called(world, 'remove', ref, containerId)
+      await slots.claim()
       remove(world, ref, containerId)
     },
     async attest(ref) {
@@ -101,7 +119,8 @@ export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine 
     },
     async list() {
       answer(world)
-      return [...world.there.values()].map((box) => box.info())
+      await slots.claim()
+      return [...world.there.values()].filter((box) => box.spec.run_id !== '').map((box) => box.info())
     },
   }
 }

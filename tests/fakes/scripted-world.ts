@@ -1,4 +1,5 @@
 import type { StartFailure } from '#contracts/causes.ts'
+import type { Claims } from '#scheduler/claims.ts'
 import { EngineError, type SandboxRef } from '#scheduler/engines/engine.ts'
 import { type Bell, createBell } from './bell.ts'
 import type { ScriptedBox } from './scripted-box.ts'
@@ -15,10 +16,21 @@ export type World = {
   /** Every container ever made. */
   readonly boxes: ScriptedBox[]
   readonly calls: EngineCall[]
+  /** Containers that were started ahead, by slot; and whose they became. */
+  readonly slots: Map<string, ScriptedBox>
+  readonly claims: Claims | undefined
   away: boolean
 }
 
-export const createWorld = (): World => ({ bell: createBell(), there: new Map(), boxes: [], calls: [], away: false })
+export const createWorld = (claims?: Claims): World => ({
+  bell: createBell(),
+  there: new Map(),
+  boxes: [],
+  calls: [],
+  slots: new Map(),
+  claims,
+  away: false,
+})
 
 /** An error to throw from a script. */
 export const startFailure = (failure: StartFailure, message = `scripted: ${failure}`): EngineError =>

@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { RunnerJob } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
 import { newToken, tokenHash } from '#scheduler/run-token.ts'
-import { gatewayDir, gatewaySocket, jobLine, sandboxSpec } from '#scheduler/sandbox-spec.ts'
+import { gatewaySocket, jobLine, sandboxSpec } from '#scheduler/sandbox-spec.ts'
+import { gatewayDir } from '#scheduler/slot-paths.ts'
 import { DEFAULT_TIMINGS, type WorkerConfig } from '#scheduler/worker-context.ts'
 
 const config: WorkerConfig = {
@@ -23,6 +24,7 @@ const config: WorkerConfig = {
   channel: { kind: 'gateway' },
   timings: DEFAULT_TIMINGS,
   reconcileDryRun: false,
+  warmPoolSize: 0,
 }
 
 const run: Run = {

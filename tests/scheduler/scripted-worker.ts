@@ -1,8 +1,11 @@
 import { pino } from 'pino'
 import type { Run } from '#contracts/run.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
+import { createClaims } from '#scheduler/claims.ts'
+import type { SandboxEngine } from '#scheduler/engines/engine.ts'
 import { type Reconciled, reconcile } from '#scheduler/reconcile.ts'
 import { createRunHandler } from '#scheduler/run-session.ts'
+import { openWarmPool, type WarmPool } from '#scheduler/warm-pool.ts'
 import { startWorker } from '#scheduler/worker.ts'
 import type { Timings, WorkerConfig, WorkerContext } from '#scheduler/worker-context.ts'
 import { createFollower } from '#store/follow.ts'
@@ -11,6 +14,7 @@ import type { ScriptedEngine } from '../fakes/scripted-engine.ts'
 import { createScriptedProcess, type ScriptedProcess } from '../fakes/scripted-process.ts'
 import type { ScriptedQueue } from '../fakes/scripted-queue.ts'
 import { scriptedStore } from '../fakes/scripted-store.ts'
+import { waitFor } from '../helpers.ts'
 
 /** Short, yet far enough apart that a busy machine does not mistake a slow owner for a dead one: see `World.forget`. */
 export const TIMINGS: Timings = {
@@ -18,6 +22,7 @@ export const TIMINGS: Timings = {
   stale: 3_000,
   stopGrace: 60,
   exitGrace: 60,
+  handOff: 3_000,
   enginePatience: 150,
   reconcile: 40,
   reconcileGrace: 0,
@@ -29,6 +34,8 @@ export const TIMINGS: Timings = {
 export type ScriptedWorker = {
   readonly ctx: WorkerContext
   readonly process: ScriptedProcess
+  /** Opens a pool of so many slots, and waits until they are ready. Before `start` and `consume`. */
+  warm(size: number): Promise<WarmPool>
   /** Consumes and reconciles. */
   start(): void
   /** Consumes only: nothing but what the test asks for is mended. */
@@ -71,6 +78,7 @@ const configOf = (root: string, { config, timings }: WorkerOptions): WorkerConfi
   model: 'scripted',
   channel: { kind: 'direct', mongodbUrl: 'mongodb://nowhere', mongodbDb: 'mgx', openaiApiKey: 'none' },
   reconcileDryRun: false,
+  warmPoolSize: 0,
   ...config,
   timings: { ...TIMINGS, ...timings },
 })
@@ -85,6 +93,16 @@ export type Shared = {
   readonly name: string
 }
 
+/** The engine as this process sees it, with the slots that it starts. */
+const engineOf = (self: ScriptedProcess, engine: ScriptedEngine): SandboxEngine => {
+  const { warm } = engine
+  if (warm === undefined) return self.port('engine', engine)
+  const seen = self.port('warm', warm)
+  const startSlot: typeof warm.startSlot = async (...args) => self.port('slot', await seen.startSlot(...args))
+  const { key, isFree, slots, removeSlot, memoryBytes } = seen
+  return self.port('engine', { ...engine, warm: { key, isFree, slots, removeSlot, memoryBytes, startSlot } })
+}
+
 const contextOf = (shared: Shared, self: ScriptedProcess, options: WorkerOptions): WorkerContext => {
   const { store, queue, engine, engineId, root, name } = shared
   const own = scriptedStore(store, self)
@@ -94,20 +112,23 @@ const contextOf = (shared: Shared, self: ScriptedProcess, options: WorkerOptions
       ? createFollower({ ...own.events, changes: async function* () {} }, { pollMs: 60_000 })
       : createFollower(own.events, { pollMs: 100 }),
     queue: self.port('queue', queue),
-    engine: self.port('engine', options.engine ?? engine),
+    engine: engineOf(self, options.engine ?? engine),
     engineId: options.engine === undefined ? engineId : `engine-of-${name}`,
     ...(options.gateway && { gateway: options.gateway }),
     log: silent,
     config: configOf(root, options),
     owner: name,
     held: new Set(),
+    claims: createClaims(root),
   }
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Disposing cuts it short as a crash would, and leaves nothing of it behind. */
 export const createScriptedWorker = (shared: Shared, options: WorkerOptions): ScriptedWorker & AsyncDisposable => {
   const self = createScriptedProcess()
-  const ctx = contextOf(shared, self, options)
+  const ctx: Mutable<WorkerContext> = contextOf(shared, self, options)
   const handler = createRunHandler(ctx)
   const byHand = new Set<Promise<unknown>>()
   const stop = new AbortController()
@@ -134,6 +155,18 @@ export const createScriptedWorker = (shared: Shared, options: WorkerOptions): Sc
   return {
     ctx,
     process: self,
+    async warm(size) {
+      const {
+        engine: { warm },
+      } = ctx
+      if (warm === undefined) throw new Error('this engine has no slots')
+      const config = { ...ctx.config, warmPoolSize: size }
+      const pool = await openWarmPool({ warm, engineId: ctx.engineId, config, log: silent })
+      running.push(pool)
+      ctx.pool = pool
+      await waitFor(async () => pool.stats().ready === size, { what: 'the pool to be full' })
+      return pool
+    },
     start: () => void running.push(startWorker({ ...ctx, queue: { ...ctx.queue, consume } })),
     consume: () => void running.push(consume(handler, ctx.config)),
     stop: end,

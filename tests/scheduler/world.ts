@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { SessionEvent, SessionEventOf } from '#contracts/events.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
+import { createClaims } from '#scheduler/claims.ts'
 import { acceptRun } from '#store/accept-run.ts'
 import { openSqliteStore } from '#store/sqlite.ts'
 import type { Store } from '#store/store.ts'
@@ -84,7 +85,7 @@ export const openWorld = async (
   const root = await tempDir({ after: (fn) => stack.defer(fn as () => Promise<void>) })
   const store = stack.use(await openSqliteStore({ file: ':memory:' }))
   const queue = stack.use(createScriptedQueue())
-  const engine = createScriptedEngine({ ...script, runner: runnerOf(store) })
+  const engine = createScriptedEngine({ claims: createClaims(root), ...script, runner: runnerOf(store) })
   const killAll = ({ boxes }: ScriptedEngine) => {
     for (const box of boxes) box.end(137)
   }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, copyFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -29,7 +29,7 @@ const PROGRAMS = [
   'yes',
 ]
 
-const DIRECTORIES = ['dev', 'etc', 'home/agent', 'proc', 'run/mgx', 'sys', 'tmp', 'workspace']
+const DIRECTORIES = ['dev', 'etc', 'home/agent', 'proc', 'run/mgx', 'sys', 'tmp', 'mnt/workspace']
 
 /** runc up to 1.1 gives a tmpfs the mode that the directory under it has in the image, whatever was asked for. */
 const MODES: Readonly<Record<string, number>> = { tmp: 0o1777, 'home/agent': 0o700 }
@@ -50,6 +50,8 @@ const fill = async (root: string): Promise<void> => {
     await mkdir(join(root, directory), { recursive: true })
     await chmod(join(root, directory), MODES[directory] ?? 0o755)
   }
+  // As in the image of mgx: see slot-paths.ts.
+  await symlink('/mnt/workspace', join(root, 'workspace'))
   for (const name of PROGRAMS) {
     const program = inPath(name)
     if (program === undefined) throw new Error(`the test image needs ${name}, and it is not in PATH`)
@@ -78,7 +80,7 @@ const importImage = async (docker: Docker, root: string, repo: string, tag: stri
  * needs no registry and no download. Made once and kept in the daemon under a name that says what is in it.
  */
 export const ensureBoxImage = async (docker: Docker): Promise<string> => {
-  const recipe = JSON.stringify([PROGRAMS, DIRECTORIES, MODES, SHELL_RUNNER])
+  const recipe = JSON.stringify([PROGRAMS, DIRECTORIES, MODES, SHELL_RUNNER, 'workspace is a link'])
   const [repo, tag] = ['mgx-test-box', createHash('sha256').update(recipe).digest('hex').slice(0, 12)]
   const name = `${repo}:${tag}`
   const there = await docker

@@ -39,7 +39,7 @@ const POLL_MS = 25
 const KILL_AFTER_MS = 2_000
 
 /** `eval`: a syntax error in the command must not keep the trap, by which the next command begins where this one ended, from being set. */
-const SCRIPT = `trap 'pwd -P >&3 2>/dev/null' EXIT; eval "$1"`
+const SCRIPT = `trap 'pwd >&3 2>/dev/null' EXIT; eval "$1"`
 
 type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
@@ -119,7 +119,8 @@ export const runCommand = async (spec: CommandSpec): Promise<CommandEnd> => {
   try {
     const child = spawn('/bin/bash', ['-c', SCRIPT, 'bash', spec.command], {
       cwd: spec.cwd,
-      env: { ...spec.env, [CALL_MARKER]: marker },
+      // By its name, which may be a link: /workspace is one.
+      env: { ...spec.env, PWD: spec.cwd, [CALL_MARKER]: marker },
       detached: true,
       stdio: ['ignore', files.output.fd, files.output.fd, files.cwd.fd],
     })

@@ -2,11 +2,12 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import Docker from 'dockerode'
 import { LABELS } from '#contracts/labels.ts'
+import type { Claim, Claims } from '../claims.ts'
 import { callError, hasStatus } from './docker-errors.ts'
 import type { SandboxInfo, SandboxRef } from './engine.ts'
 
-/** The daemon and whose containers we may touch. */
-export type Daemon = { readonly docker: Docker; readonly installation: string }
+/** The daemon, whose containers we may touch, and which runs the slots among them belong to. */
+export type Daemon = { readonly docker: Docker; readonly installation: string; readonly claims?: Claims }
 
 /** How long a question may take; a busy machine answers in milliseconds, a hung daemon never. */
 export const CALL_MS = 20_000
@@ -85,19 +86,60 @@ const toFound = (info: Docker.ContainerInfo): Found => ({
   started: info.State !== 'created',
   createdAt: new Date(info.Created * 1000),
   state: info.State,
+  ...(info.Labels[LABELS.slot] !== undefined && { slot: info.Labels[LABELS.slot] }),
 })
 
-/** This installation's agent containers with all these labels, running or not. */
-export const listContainers = async (
-  { docker, installation }: Daemon,
-  labels: Readonly<Record<string, string>> = {},
-): Promise<Found[]> => {
-  const wanted = Object.entries({ [LABELS.installation]: installation, ...labels }).map((pair) => pair.join('='))
-  const filters = { label: [LABELS.managed, LABELS.run, ...wanted] }
+/** As the run's own container would look: as old as the claim, because that is when it began to be its. */
+const asClaimed = (found: Found, claim: Claim): Found => ({
+  ...found,
+  session_id: claim.session_id,
+  run_id: claim.run_id,
+  workspace_id: claim.workspace_id,
+  createdAt: new Date(claim.claimed_at),
+})
+
+const list = async ({ docker, installation }: Daemon, labels: readonly string[]): Promise<Found[]> => {
+  const filters = { label: [LABELS.managed, `${LABELS.installation}=${installation}`, ...labels] }
   const found = await ask(CALL_MS, (abortSignal) => docker.listContainers({ all: true, filters, abortSignal }))
   return found.map(toFound)
 }
 
+/** This installation's slots, claimed or not, running or not. */
+export const listSlots = (daemon: Daemon): Promise<Found[]> => list(daemon, [LABELS.slot])
+
+/** The container of a slot: one, or none. */
+export const listSlot = (daemon: Daemon, slot: string): Promise<Found[]> => list(daemon, [`${LABELS.slot}=${slot}`])
+
+const claimsAt = async ({ claims }: Daemon): Promise<readonly Claim[]> => (await claims?.all()) ?? []
+
+type Names = Partial<Pick<Claim, 'session_id' | 'run_id' | 'workspace_id'>>
+
+const LABEL_OF = { session_id: LABELS.session, run_id: LABELS.run, workspace_id: LABELS.workspace } as const
+
+const NAMES = Object.keys(LABEL_OF) as (keyof typeof LABEL_OF)[]
+
+/** This installation's agent containers of these names, running or not; slots that were claimed for them last. */
+export const listContainers = async (daemon: Daemon, names: Names = {}): Promise<Found[]> => {
+  const wanted = NAMES.filter((name) => names[name] !== undefined)
+  const claims = (await claimsAt(daemon)).filter((claim) => wanted.every((name) => claim[name] === names[name]))
+  const [labelled, ...claimed] = await Promise.all([
+    list(daemon, [LABELS.run, ...wanted.map((name) => `${LABEL_OF[name]}=${names[name]}`)]),
+    ...claims.map(async (claim) => (await listSlot(daemon, claim.slot)).map((found) => asClaimed(found, claim))),
+  ])
+  return [...labelled, ...claimed.flat()]
+}
+
+/** Every agent container of this installation. Claims are read last: one that was made meanwhile counts. */
+export const listAll = async (daemon: Daemon): Promise<Found[]> => {
+  const [labelled, slots] = await Promise.all([list(daemon, [LABELS.run]), listSlots(daemon)])
+  const claims = new Map((await claimsAt(daemon)).map((claim) => [claim.slot, claim]))
+  const claimed = slots.flatMap((found) => {
+    const claim = claims.get(found.slot ?? '')
+    return claim === undefined ? [] : [asClaimed(found, claim)]
+  })
+  return [...labelled, ...claimed]
+}
+
 /** Every container of the run: one, or none, as long as nobody meddles. */
-export const containersOf = (daemon: Daemon, ref: SandboxRef): Promise<Found[]> =>
-  listContainers(daemon, { [LABELS.session]: ref.session_id, [LABELS.run]: ref.run_id })
+export const containersOf = (daemon: Daemon, { session_id, run_id }: SandboxRef): Promise<Found[]> =>
+  listContainers(daemon, { session_id, run_id })

@@ -1,6 +1,6 @@
 import type Docker from 'dockerode'
 import { pause } from '../patience.ts'
-import { askUnless, CALL_MS, CHANGE_MS, containersOf, type Daemon } from './docker-daemon.ts'
+import { askUnless, CALL_MS, CHANGE_MS, containersOf, type Daemon, type Found } from './docker-daemon.ts'
 import { callError } from './docker-errors.ts'
 import type { SandboxRef } from './engine.ts'
 
@@ -29,12 +29,16 @@ const untilGone = async (docker: Docker, id: string): Promise<void> => {
   }
 }
 
+/** Running or not. Resolves when it is gone. */
+export const removeFound = async ({ docker }: Daemon, { containerId }: Pick<Found, 'containerId'>): Promise<void> => {
+  const container = docker.getContainer(containerId)
+  await askUnless([404, 409], CHANGE_MS, (abortSignal) => container.remove({ force: true, v: true, abortSignal }))
+  await untilGone(docker, containerId)
+}
+
 /** `SandboxEngine.remove`. */
 export const removeContainer = async (daemon: Daemon, ref: SandboxRef, containerId?: string): Promise<void> => {
   for (const found of await containersOf(daemon, ref)) {
-    if (containerId !== undefined && found.containerId !== containerId) continue
-    const container = daemon.docker.getContainer(found.containerId)
-    await askUnless([404, 409], CHANGE_MS, (abortSignal) => container.remove({ force: true, v: true, abortSignal }))
-    await untilGone(daemon.docker, found.containerId)
+    if (containerId === undefined || found.containerId === containerId) await removeFound(daemon, found)
   }
 }

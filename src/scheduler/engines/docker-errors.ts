@@ -53,13 +53,16 @@ export const callError = (error: unknown): EngineError => {
   )
 }
 
+/** What is said about a start that fails. */
+type Told = Pick<SandboxSpec, 'name' | 'image' | 'network' | 'workspace' | 'gatewayDir'>
+
 type StartRule = {
-  readonly matches: (message: string, spec: SandboxSpec) => boolean
+  readonly matches: (message: string, spec: Told) => boolean
   readonly failure: StartFailure
-  readonly remedy: (spec: SandboxSpec) => string
+  readonly remedy: (spec: Told) => string
 }
 
-const namesOurMount = (message: string, spec: SandboxSpec): boolean =>
+const namesOurMount = (message: string, spec: Told): boolean =>
   /mount/i.test(message) &&
   [spec.workspace.hostPath, spec.gatewayDir?.hostPath].some((path) => path !== undefined && message.includes(path))
 
@@ -97,7 +100,7 @@ const START_RULES: readonly StartRule[] = [
 ]
 
 /** For create and start: the daemon's refusal as a cause with a remedy. */
-export const startError = (error: unknown, spec: SandboxSpec): EngineError => {
+export const startError = (error: unknown, spec: Told): EngineError => {
   if (error instanceof EngineError) return error
   if (isUnreachable(error)) return unreachable(error)
   const message = daemonMessage(error)

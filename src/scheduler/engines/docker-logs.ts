@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { RUNNER_READY } from '#contracts/job.ts'
 import { askUnless, CALL_MS, containersOf, type Daemon } from './docker-daemon.ts'
 import { callError } from './docker-errors.ts'
 import type { SandboxRef } from './engine.ts'
@@ -43,6 +44,26 @@ export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncGene
   if (left > 0 || headBytes > 0) throw new Error('the log stream was cut off within a frame')
 }
 
+/** No boot says more than this before it is ready: a log that has rotated has lost the line. */
+const BOOT_MAX_BYTES = 64 * 1024
+
+/** A slot's output behind its ready line: what it printed before belongs to no run. */
+export async function* afterReady(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let boot: Buffer | undefined = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    if (boot === undefined) {
+      yield chunk
+      continue
+    }
+    boot = Buffer.concat([boot, chunk])
+    const at = boot.indexOf(`${RUNNER_READY}\n`)
+    if (at === -1 && boot.byteLength <= BOOT_MAX_BYTES) continue
+    const rest = at === -1 ? boot : boot.subarray(at + RUNNER_READY.length + 1)
+    boot = undefined
+    if (rest.byteLength > 0) yield rest
+  }
+}
+
 /** Container gone, or marked for removal: nothing to read any more. */
 const NO_LOGS = [404, 409]
 
@@ -59,7 +80,7 @@ export async function* containerLogs(daemon: Daemon, ref: SandboxRef, signal: Ab
   const leave = (): void => void stream.destroy()
   signal.addEventListener('abort', leave, { once: true })
   try {
-    if (!signal.aborted) yield* demultiplex(stream)
+    if (!signal.aborted) yield* found.slot === undefined ? demultiplex(stream) : afterReady(demultiplex(stream))
   } catch (error) {
     if (!signal.aborted) throw callError(error)
   } finally {

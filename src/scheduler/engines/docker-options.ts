@@ -1,9 +1,14 @@
+import { createHash } from 'node:crypto'
 import type Docker from 'dockerode'
-import { GATEWAY_MOUNT } from '#contracts/job.ts'
-import { LABELS } from '#contracts/labels.ts'
+import { GATEWAY_MOUNT, IDENTITY_VARIABLES, WARM_ARGUMENT } from '#contracts/job.ts'
+import { LABELS, type SandboxRole } from '#contracts/labels.ts'
 import type { SandboxSpec } from './engine.ts'
+import type { SlotSpec } from './warm-engine.ts'
 
 export const WORKSPACE_MOUNT = '/workspace'
+
+/** Where a slot's shared directory is mounted; in the image `WORKSPACE_MOUNT` is a link to `workspace` in it. */
+export const SLOT_MOUNT = '/mnt'
 
 /**
  * A tmpfs, because the root is read-only and npm, pip and git write there. What the image has at this path is hidden, but
@@ -38,7 +43,7 @@ export const identityLabels = (
 
 const tmpfsOptions = (sizeBytes: number, more: string): string => `rw,exec,nosuid,nodev,size=${sizeBytes},${more}`
 
-const tmpfs = (spec: SandboxSpec): Record<string, string> => {
+const tmpfs = (spec: Startable): Record<string, string> => {
   const [uid, gid = uid] = spec.user.split(':')
   return {
     '/tmp': tmpfsOptions(spec.limits.tmpBytes, 'mode=1777'),
@@ -47,18 +52,18 @@ const tmpfs = (spec: SandboxSpec): Record<string, string> => {
 }
 
 /** Mounts, never Binds: a source that is missing is then an error, not a new empty directory owned by root. */
-const mounts = (spec: SandboxSpec): Docker.MountSettings[] => {
+const mounts = (spec: Startable): Docker.MountSettings[] => {
   const workspace: Docker.MountSettings = {
     Type: 'bind',
     Source: spec.workspace.hostPath,
-    Target: WORKSPACE_MOUNT,
+    Target: 'slot' in spec ? SLOT_MOUNT : WORKSPACE_MOUNT,
     ReadOnly: false,
   }
   if (!spec.gatewayDir) return [workspace]
   return [workspace, { Type: 'bind', Source: spec.gatewayDir.hostPath, Target: GATEWAY_MOUNT, ReadOnly: true }]
 }
 
-const hostConfig = (spec: SandboxSpec): Docker.HostConfig => ({
+const hostConfig = (spec: Startable): Docker.HostConfig => ({
   // No AutoRemove: it loses logs and exit code. No Init: docker-init is readable and shows its environment to the agent;
   // the image brings its own. Seccomp and AppArmor profiles stay Docker's defaults because nothing is set.
   AutoRemove: false,
@@ -83,13 +88,14 @@ const hostConfig = (spec: SandboxSpec): Docker.HostConfig => ({
   LogConfig: { Type: 'json-file', Config: { 'max-size': LOG_FILE_SIZE, 'max-file': LOG_FILES } },
 })
 
-/** A sandbox in Docker's words. Pure; every default of the security chapter is visible here and in `docker inspect`. */
-export const dockerOptions = (spec: SandboxSpec, installation: string): Docker.ContainerCreateOptions => ({
+/** What is the same for a container of a run and for one that is started ahead. */
+type Startable = SandboxSpec | SlotSpec
+
+const createOptions = (spec: Startable): Docker.ContainerCreateOptions => ({
   name: spec.name,
   Image: spec.image,
   User: spec.user,
   Env: Object.entries({ ...spec.env, HOME: AGENT_HOME }).map(([name, value]) => `${name}=${value}`),
-  Labels: { ...spec.labels, ...identityLabels(spec, installation) },
   // StdinOnce: standard input ends with the one line that is written, also when the worker dies before it wrote it.
   OpenStdin: true,
   StdinOnce: true,
@@ -100,3 +106,37 @@ export const dockerOptions = (spec: SandboxSpec, installation: string): Docker.C
   StopSignal: 'SIGTERM',
   HostConfig: hostConfig(spec),
 })
+
+/** A sandbox in Docker's words. Pure; every default of the security chapter is visible here and in `docker inspect`. */
+export const dockerOptions = (spec: SandboxSpec, installation: string): Docker.ContainerCreateOptions => ({
+  ...createOptions(spec),
+  Labels: { ...spec.labels, ...identityLabels(spec, installation) },
+})
+
+/** A slot in Docker's words: its image by id, because a name may mean another image by the time the slot is claimed. Pure. */
+export const slotOptions = (spec: SlotSpec, installation: string, imageId: string): Docker.ContainerCreateOptions => ({
+  ...createOptions(spec),
+  Image: imageId,
+  Cmd: ['agent', spec.channel === 'direct' ? `${WARM_ARGUMENT}=direct` : WARM_ARGUMENT],
+  // The workspace, where an agent container begins, is not there yet.
+  WorkingDir: '/',
+  Labels: {
+    ...spec.labels,
+    [LABELS.managed]: 'true',
+    [LABELS.installation]: installation,
+    [LABELS.role]: 'warm' satisfies SandboxRole,
+    [LABELS.slot]: spec.slot,
+  },
+})
+
+/** What two containers must have in common for one to stand in for the other: everything but names, as a hash. Pure. */
+export const optionsKey = (spec: Startable, imageId: string): string => {
+  const { name: _, Env = [], HostConfig = {}, ...rest } = createOptions(spec)
+  const same = {
+    ...rest,
+    Image: imageId,
+    Env: Env.filter((line) => !IDENTITY_VARIABLES.includes(line.split('=')[0] ?? '')),
+    HostConfig: { ...HostConfig, Mounts: HostConfig.Mounts?.length },
+  }
+  return createHash('sha256').update(JSON.stringify(same)).digest('hex')
+}

@@ -23,10 +23,10 @@ export type StartRequest = {
   readonly signal: AbortSignal
 }
 
-const lookAround = async (daemon: Daemon, spec: SandboxSpec): Promise<{ own?: Found; inTheWay: boolean }> => {
+export const lookAround = async (daemon: Daemon, spec: SandboxSpec): Promise<{ own?: Found; inTheWay: boolean }> => {
   const lists = await Promise.all([
-    listContainers(daemon, { [LABELS.session]: spec.session_id }),
-    listContainers(daemon, { [LABELS.workspace]: spec.workspace_id }),
+    listContainers(daemon, { session_id: spec.session_id }),
+    listContainers(daemon, { workspace_id: spec.workspace_id }),
   ])
   const found = lists.flat()
   const own = found.find((container) => container.run_id === spec.run_id)
@@ -58,7 +58,9 @@ const checkNameIsOurs = async ({ docker, installation }: Daemon, spec: SandboxSp
   const info = await askUnless([404], CALL_MS, (abortSignal) => docker.getContainer(spec.name).inspect({ abortSignal }))
   if (!info) return
   const labels = info.Config.Labels ?? {}
-  const ours = labels[LABELS.installation] === installation && labels[LABELS.session] === spec.session_id
+  // A slot that was claimed for an earlier run bears the session's name as well, and not its label.
+  const ofSession = labels[LABELS.session] === spec.session_id || labels[LABELS.slot] !== undefined
+  const ours = labels[LABELS.installation] === installation && ofSession
   if (!ours) throw nameTaken(spec, info.Id, labels[LABELS.installation])
 }
 
@@ -76,7 +78,7 @@ const create = async (daemon: Daemon, spec: SandboxSpec): Promise<Docker.Contain
 }
 
 /** Attached before the start, so that the daemon ends the runner's standard input should we die before we wrote. */
-const attachStdin = async (container: Docker.Container): Promise<Duplex> => {
+export const attachStdin = async (container: Docker.Container): Promise<Duplex> => {
   const options = { stream: true, stdin: true, stdout: false, stderr: false, hijack: true }
   const stdin = (await within(CALL_MS, (abortSignal) => container.attach({ ...options, abortSignal }))) as Duplex
   // A container that exits before it has read its line breaks the pipe: its exit code tells, not we.
@@ -84,7 +86,7 @@ const attachStdin = async (container: Docker.Container): Promise<Duplex> => {
   return stdin
 }
 
-const discard = async (container: Docker.Container, error: EngineError): Promise<EngineError> => {
+export const discard = async (container: Docker.Container, error: EngineError): Promise<EngineError> => {
   try {
     await within(CHANGE_MS, (abortSignal) => container.remove({ force: true, v: true, abortSignal }))
   } catch (failure) {

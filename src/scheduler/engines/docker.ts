@@ -1,12 +1,14 @@
 import { availableParallelism } from 'node:os'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
+import type { Claims } from '../claims.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { attestContainer } from './docker-attest.ts'
 import { checkDaemon, type DockerNeeds } from './docker-check.ts'
-import { ask, CALL_MS, connectDocker, containersOf, type Daemon, type Found, listContainers } from './docker-daemon.ts'
+import { ask, CALL_MS, connectDocker, containersOf, type Daemon, type Found, listAll } from './docker-daemon.ts'
 import { removeContainer, stopContainer } from './docker-end.ts'
 import { containerLogs } from './docker-logs.ts'
+import { dockerWarm } from './docker-slots.ts'
 import { startContainer } from './docker-start.ts'
 import { waitForExit } from './docker-wait.ts'
 import type { SandboxEngine, SandboxInfo } from './engine.ts'
@@ -18,6 +20,8 @@ export type DockerEngineOptions = DockerNeeds & {
   readonly installation: string
   /** Starts at once; default: the core count, beyond which starts only get slower. */
   readonly startConcurrency?: number
+  /** Which runs its slots were claimed for; none without. */
+  readonly claims?: Claims
   readonly log: Pick<Logger, 'warn'>
 }
 
@@ -29,11 +33,16 @@ const toInfo = ({ state: _state, ...info }: Found): SandboxInfo => info
  * `image` and `network` are what `check` looks for.
  */
 export const createDockerEngine = (options: DockerEngineOptions): SandboxEngine => {
-  const daemon: Daemon = { docker: connectDocker(options.docker), installation: options.installation }
+  const daemon: Daemon = {
+    docker: connectDocker(options.docker),
+    installation: options.installation,
+    ...(options.claims && { claims: options.claims }),
+  }
   const places = createSemaphore(options.startConcurrency ?? availableParallelism())
   return {
     name: 'docker',
     sharesPaths: false,
+    warm: dockerWarm(daemon, places),
     async engineId() {
       const info = (await ask(CALL_MS, () => daemon.docker.info())) as { ID?: string; Name?: string }
       // The name too: machines cloned from one disk have the same id.
@@ -50,6 +59,6 @@ export const createDockerEngine = (options: DockerEngineOptions): SandboxEngine 
     stop: (ref, graceMs) => stopContainer(daemon, ref, graceMs),
     remove: (ref, containerId) => removeContainer(daemon, ref, containerId),
     attest: (ref) => attestContainer(daemon, ref),
-    list: async () => (await listContainers(daemon)).map(toInfo),
+    list: async () => (await listAll(daemon)).map(toInfo),
   }
 }

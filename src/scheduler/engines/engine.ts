@@ -1,6 +1,7 @@
 import type { StartFailure } from '#contracts/causes.ts'
 import type { SandboxExit } from '#contracts/run.ts'
 import type { KernelTexts } from './kernel-files.ts'
+import type { WarmEngine } from './warm-engine.ts'
 
 /** Which container: the name is resolved, the run label checked, and every call made on the immutable container id. */
 export type SandboxRef = { readonly session_id: string; readonly run_id: string }
@@ -43,6 +44,8 @@ export type SandboxInfo = SandboxRef & {
   /** False: created and never started (yet): its creator is between the two, or died there. */
   readonly started: boolean
   readonly createdAt: Date
+  /** The slot that was claimed for the run, where its container was started ahead. */
+  readonly slot?: string
 }
 
 export type StartResult = {
@@ -107,6 +110,8 @@ export interface SandboxEngine {
   readonly name: string
   /** True when the runner sees this machine's own paths (no mounts): socket paths in the job line are then real ones. */
   readonly sharesPaths: boolean
+  /** Where containers can be started ahead. */
+  readonly warm?: WarmEngine
   engineId(): Promise<string>
   check(): Promise<void>
   start(spec: SandboxSpec, jobLine: (containerId: string) => string, signal: AbortSignal): Promise<StartResult>

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type Docker from 'dockerode'
+import { createClaims } from '#scheduler/claims.ts'
 import { createDockerEngine } from '#scheduler/engines/docker.ts'
 import type { EngineBench } from '../../conformance/engine-bench.ts'
 import { toShell } from '../../conformance/shell-runner.ts'
@@ -39,13 +40,25 @@ export const openDockerBench = async (): Promise<DockerBench> => {
   const socketPath = join(dir, 'docker.sock')
   const proxy = stack.use(await openCuttableProxy(socketPath, await upstreamOf(docker.modem as unknown as Modem)))
   const installation = `test-${randomUUID()}`
-  const open = () => createDockerEngine({ docker: { socketPath }, installation, image, network: 'none', log: silent })
+  const slotsRoot = join(dir, 'workspaces')
+  await mkdir(slotsRoot)
+  await chmod(dir, 0o755)
+  const open = () =>
+    createDockerEngine({
+      docker: { socketPath },
+      installation,
+      image,
+      network: 'none',
+      claims: createClaims(slotsRoot),
+      log: silent,
+    })
   const kept = stack.move()
   return {
     engine: open(),
     docker,
     installation,
     image,
+    slotsRoot,
     reopen: open,
     line: toShell,
     spoil: (spec) => ({ spec: { ...spec, image: 'mgx-test-nothing:none' }, failure: 'image_missing' }),

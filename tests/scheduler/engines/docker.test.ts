@@ -3,4 +3,4 @@ import { engineSuite } from '../../conformance/engine.ts'
 import { noDocker, openDockerBench } from './docker-bench.ts'
 
 if (noDocker) test('docker: engine', { skip: noDocker })
-else engineSuite('docker', openDockerBench, { canBeAway: true })
+else engineSuite('docker', openDockerBench, { canBeAway: true, isWarm: true })

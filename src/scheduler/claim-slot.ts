@@ -1,0 +1,122 @@
+import { containerName } from '#contracts/ids.ts'
+import type { WarmMiss } from '#contracts/warm.ts'
+import { announce } from './announce-state.ts'
+import { type Claim, writeClaim } from './claims.ts'
+import type { WarmSlot } from './engines/warm-engine.ts'
+import type { OwnedRun } from './run-ownership.ts'
+import { jobLine, sandboxSpec } from './sandbox-spec.ts'
+import { bringHome, CannotMove, handOver } from './slot-workspace.ts'
+import { OwnershipLost, type WorkerContext } from './worker-context.ts'
+
+/** The slot did not do: the run starts cold, and says why. */
+export type Missed = { readonly kind: 'missed'; readonly token: string; readonly miss: WarmMiss }
+
+type Claimed = { readonly kind: 'open'; readonly containerId: string; readonly warm: true } | Missed
+
+const claimOf = (ctx: WorkerContext, { run }: OwnedRun, slot: WarmSlot): Claim => ({
+  v: 1,
+  slot: slot.slot,
+  engine_id: ctx.engineId,
+  container_id: slot.containerId,
+  tenant_id: run.tenant_id,
+  session_id: run.session_id,
+  run_id: run.run_id,
+  workspace_id: run.workspace_id,
+  claimed_at: new Date().toISOString(),
+})
+
+/** All of them, also where one fails: nothing may still be under way when the slot is given up. */
+const together = async <T extends readonly unknown[]>(work: { [K in keyof T]: Promise<T[K]> }): Promise<T> => {
+  await Promise.allSettled(work)
+  return (await Promise.all(work)) as unknown as T
+}
+
+/**
+ * The claim itself, in this order: journal, run document (who has lost the run stops here), workspace, job line. Whoever dies
+ * between two steps leaves a container that either has its line or ends by itself, and a workspace that finds home.
+ */
+const claim = async (
+  ctx: WorkerContext,
+  owned: OwnedRun,
+  slot: WarmSlot,
+  made: Claim,
+  token: string,
+  signal: AbortSignal,
+): Promise<WarmMiss | undefined> => {
+  const { config, engine } = ctx
+  const { run } = owned
+  const spec = sandboxSpec(run, config)
+  const { warm } = engine
+  if (warm === undefined) return 'pool_off'
+  const journal = async () => {
+    await writeClaim(config.workspacesRoot, made)
+    await owned.update({ container_id: slot.containerId })
+  }
+  const [key, free] = await together<[string | undefined, boolean, unknown]>([
+    warm.key(spec).catch(() => undefined),
+    warm.isFree(spec),
+    journal(),
+  ])
+  if (key !== slot.key) return 'image_changed'
+  if (!free) return 'workspace_busy'
+  await together([
+    handOver(config.workspacesRoot, made, config.user),
+    announce(ctx, run, 'starting', { reason: 'warm' }, signal),
+  ])
+  signal.throwIfAborted()
+  const { containerId } = slot
+  await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))
+  return undefined
+}
+
+const missOf = (ctx: WorkerContext, { run }: OwnedRun, error: unknown): WarmMiss => {
+  ctx.log.warn({ err: error, run_id: run.run_id }, 'a warm container could not be used; the run starts cold')
+  return error instanceof CannotMove ? 'workspace_elsewhere' : 'handoff_failed'
+}
+
+/** The slot is no good any more. What cannot be done here now, the cold start or `reconcile` does. */
+const giveUp = async (ctx: WorkerContext, slot: WarmSlot, made: Claim): Promise<void> => {
+  try {
+    await slot.discard()
+    await bringHome(ctx.config.workspacesRoot, made)
+  } catch (error) {
+    ctx.log.warn({ err: error, slot: slot.slot, run_id: made.run_id }, 'a slot that was given up is still there')
+  }
+}
+
+/** Only for people who look at `docker ps`: nothing waits for it. */
+const nameAfterSession = (ctx: WorkerContext, slot: WarmSlot, made: Claim): void => {
+  slot.rename(containerName(made.session_id)).catch((error: unknown) => {
+    ctx.log.debug({ err: error, run_id: made.run_id }, 'the container keeps the name of its slot')
+  })
+}
+
+/**
+ * Gives the run a container that was started ahead. Every doubt is a `Missed`: then the slot is gone and the workspace where it
+ * was. Rejects when `signal` aborts or the run is lost.
+ */
+export const claimSlot = async (
+  ctx: WorkerContext,
+  owned: OwnedRun,
+  slot: WarmSlot,
+  token: string,
+  signal: AbortSignal,
+): Promise<Claimed> => {
+  const made = claimOf(ctx, owned, slot)
+  let miss: WarmMiss | undefined = 'handoff_failed'
+  try {
+    miss = await claim(ctx, owned, slot, made, token, signal)
+  } catch (error) {
+    if (signal.aborted || error instanceof OwnershipLost) throw error
+    miss = missOf(ctx, owned, error)
+  } finally {
+    if (miss !== undefined) await giveUp(ctx, slot, made)
+  }
+  if (miss === undefined) {
+    nameAfterSession(ctx, slot, made)
+    return { kind: 'open', containerId: slot.containerId, warm: true }
+  }
+  // An owner that slept must not start a second container for a run that another one has taken up meanwhile.
+  await owned.update({})
+  return { kind: 'missed', token, miss }
+}

@@ -1,0 +1,58 @@
+import { readSlots, retireSlot } from './claims.ts'
+import type { SlotInfo } from './engines/warm-engine.ts'
+import { bringHome, readNote, removeSlotFiles } from './slot-workspace.ts'
+import type { WorkerContext } from './worker-context.ts'
+
+/** A slot that its own worker would have renewed long ago: that worker is dead, and its daemon did not end it. */
+const FORGOTTEN_MS = 2 * 3_600_000
+
+const ageOf = (date: Date): number => Date.now() - date.getTime()
+
+/** Nobody will claim it any more: it ended, or whoever started it is gone for good. */
+const isOrphan = (ctx: WorkerContext, { running, createdAt }: SlotInfo): boolean =>
+  ageOf(createdAt) > (running ? FORGOTTEN_MS : ctx.config.timings.reconcileGrace)
+
+const sweepContainer = async (ctx: WorkerContext, info: SlotInfo): Promise<boolean> => {
+  if (ctx.pool?.holds(info.slot) || !isOrphan(ctx, info)) return false
+  if (!(await retireSlot(ctx.config.workspacesRoot, info.slot))) return false
+  await ctx.engine.warm?.removeSlot(info.slot)
+  return true
+}
+
+/** A directory without a container: of a worker that died between the two, or after it had removed the container. */
+const sweepDirectory = async (ctx: WorkerContext, slot: string): Promise<boolean> => {
+  const root = ctx.config.workspacesRoot
+  const note = await readNote(root, slot)
+  if (note?.engine_id !== ctx.engineId || ctx.pool?.holds(slot)) return false
+  if (ageOf(new Date(note.created_at)) < ctx.config.timings.reconcileGrace) return false
+  const claim = (await ctx.claims.all()).find((one) => one.slot === slot)
+  if (claim !== undefined) {
+    // Its run's end brings it home; this is for a run that has none to come.
+    const run = await ctx.store.runs.get(claim.run_id)
+    if (run !== undefined && !run.container_gone) return false
+    await bringHome(root, claim)
+  } else if (await retireSlot(root, slot)) await removeSlotFiles(root, slot)
+  return true
+}
+
+/**
+ * Removes slots that nobody owns: what a worker that died has left. Directories are read before containers: a slot whose
+ * directory was there and whose container is not will never have one.
+ * @returns the slots that were removed
+ */
+export const sweepSlots = async (ctx: WorkerContext): Promise<string[]> => {
+  const { warm } = ctx.engine
+  if (warm === undefined) return []
+  const directories = await readSlots(ctx.config.workspacesRoot)
+  const claimed = new Set((await ctx.claims.all()).map((claim) => claim.slot))
+  const containers = await warm.slots()
+  const removed: string[] = []
+  for (const info of containers) {
+    if (!claimed.has(info.slot) && (await sweepContainer(ctx, info))) removed.push(info.slot)
+  }
+  const there = new Set(containers.map(({ slot }) => slot))
+  for (const slot of directories) {
+    if (!there.has(slot) && (await sweepDirectory(ctx, slot))) removed.push(slot)
+  }
+  return removed
+}
