@@ -76,7 +76,7 @@ export const benchGrowthLog = async (bench: Bench): Promise<Findings> => {
     growthChart(of(adapter), {
       file: `growth-log-${adapter.toLowerCase()}`,
       title: `Reading and following long sessions, ${adapter}`,
-      subtitle: `Median of ${TIMES} calls; pages of ${LIMIT} events. Flat is right: the work does not grow.`,
+      subtitle: `Lower quartile of ${TIMES} calls; pages of ${LIMIT} events. Flat is right: the work does not grow.`,
       x: 'events in the session',
     })
   return { rows: growthRows(found, 'events'), charts: [chart('MongoDB'), chart('SQLite')] }

@@ -1,10 +1,10 @@
 import type { LineChart } from './charts/chart.ts'
-import { median, type Row, relative } from './row.ts'
+import { quantile, type Row, relative } from './row.ts'
 
 /** One operation at one size: milliseconds. */
 export type Taken = { readonly adapter: string; readonly operation: string; readonly size: number; readonly ms: number }
 
-/** Median milliseconds of `times` calls, after two that are not counted. */
+/** Milliseconds of a call, the lower quartile of `times` after two that are not counted: what others do to the machine only adds. */
 export const timeOf = async (times: number, work: () => Promise<unknown>): Promise<number> => {
   const taken: number[] = []
   for (let n = -2; n < times; n++) {
@@ -12,7 +12,7 @@ export const timeOf = async (times: number, work: () => Promise<unknown>): Promi
     await work()
     if (n >= 0) taken.push(performance.now() - start)
   }
-  return median(taken)
+  return quantile(taken, 0.25)
 }
 
 const namesOf = (all: readonly Taken[]): string[] => [...new Set(all.map((one) => `${one.adapter}: ${one.operation}`))]

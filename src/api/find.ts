@@ -36,10 +36,12 @@ export const findCurrentRun = async (store: Store, sessionId: string): Promise<R
   throw noRun(sessionId, 'it has no run at all')
 }
 
-/** The run that is being worked on. A run whose `finish` is in the log is over, though its owner may still tidy up. */
-export const activeRun = async (store: Store, sessionId: string): Promise<Run | undefined> => {
-  const run = await store.runs.activeRun(TENANT, sessionId)
-  if (run === undefined) return undefined
-  const { finish } = await store.events.marks(sessionId, run.run_id)
-  return finish === undefined ? run : undefined
+/**
+ * The runs that these sessions are being worked on by, under their sessions' ids. A run whose `finish` is in the log is over,
+ * though its owner may still tidy up. Two looks, however many sessions.
+ */
+export const activeRuns = async (store: Store, sessionIds: readonly string[]): Promise<ReadonlyMap<string, Run>> => {
+  const runs = await store.runs.activeRuns(TENANT, sessionIds)
+  const finished = await store.events.finished(runs.map((run) => run.run_id))
+  return new Map(runs.filter((run) => !finished.has(run.run_id)).map((run) => [run.session_id, run]))
 }

@@ -56,6 +56,7 @@ export type RunMarks = {
  *   Rejects when the store cannot be reached; then nothing, a prefix or everything may be stored, and a resend is safe.
  * `list`: ascending by `seq`, read from the primary; an unknown session is an empty list.
  * `marks`: a few indexed look-ups, whatever the length of the log; read from the primary.
+ * `finished`: which of these runs have their `finish` in the log, in one look for all of them; read from the primary.
  * `tail`: the last `seq`, 0 for an unknown session.
  * `grown`: which of these sessions have events behind the place given, in one look for all of them: how idle sessions are
  *   polled. An adapter that cannot do better than `tail` leaves it out.
@@ -66,6 +67,7 @@ export interface EventLog {
   append(sessionId: string, events: readonly NewEvent[], options?: AppendOptions): Promise<AppendResult>
   list(sessionId: string, options: ListOptions): Promise<SessionEvent[]>
   marks(sessionId: string, runId: string): Promise<RunMarks>
+  finished(runIds: readonly string[]): Promise<ReadonlySet<string>>
   tail(sessionId: string): Promise<number>
   grown?(places: ReadonlyMap<string, number>): Promise<string[]>
   changes(sessionId: string, signal: AbortSignal): AsyncIterable<SessionEvent | undefined>

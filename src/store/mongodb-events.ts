@@ -50,6 +50,14 @@ export const createMongoEvents = (options: MongoEventsOptions): EventLog & Async
         const filter = { run_id: runId, event_type: { $in: MARK_TYPES }, session_id: sessionId }
         return marksOf((await events.find(filter).sort({ seq: 1 }).toArray()) as SessionEvent[])
       }),
+    finished: (runIds) =>
+      reach(async () => {
+        if (runIds.length === 0) return new Set()
+        const found = events.find({ run_id: { $in: [...runIds] }, event_type: 'finish' })
+        return new Set(
+          (await found.project<{ run_id: string }>({ _id: 0, run_id: 1 }).toArray()).map((one) => one.run_id),
+        )
+      }),
     tail: (sessionId) =>
       reach(async () => {
         const projection = { _id: 0, seq: 1 }

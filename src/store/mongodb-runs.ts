@@ -60,6 +60,7 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
       }),
     releaseLock: (runId) => reach(async () => void (await runs.updateOne({ _id: runId }, { $set: { lock: false } }))),
     activeRun: (tenant_id, session_id) => one({ tenant_id, session_id, lock: true }),
+    activeRuns: (tenant_id, sessionIds) => many({ tenant_id, session_id: { $in: [...sessionIds] }, lock: true }, {}),
     latestRun: (tenant_id, session_id) => one({ tenant_id, session_id }, { run_id: -1 }),
     listRuns: (tenant_id, session_id, { limit, before }) =>
       many(

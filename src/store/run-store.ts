@@ -55,6 +55,7 @@ export type Page = { readonly limit: number; readonly before?: string }
  *   caller must stop: somebody else owns the run), or when another run holds one of the permits that the patch takes.
  * `releaseLock`: clears only the lock, whatever the state; repeatable; unknown run = nothing.
  * `blockers`: other runs of this session or workspace whose container may still exist (`container_gone` false).
+ * `activeRuns`: the runs that hold these sessions, in no order, in one look for all of them.
  * `unsettled`: runs that were taken up and are not `finished`, or whose container is not gone; oldest first.
  * `touchEngine` / `engineSeen`: a worker of this engine lives; when that was said last.
  * `ping`: rejects when the store cannot be reached.
@@ -66,6 +67,7 @@ export interface RunStore extends RunLine {
   transition(runId: string, expect: Expect, patch: RunPatch): Promise<Run | undefined>
   releaseLock(runId: string): Promise<void>
   activeRun(tenantId: string, sessionId: string): Promise<Run | undefined>
+  activeRuns(tenantId: string, sessionIds: readonly string[]): Promise<Run[]>
   latestRun(tenantId: string, sessionId: string): Promise<Run | undefined>
   listRuns(tenantId: string, sessionId: string, page: Page): Promise<Run[]>
   getSession(tenantId: string, sessionId: string): Promise<Session | undefined>

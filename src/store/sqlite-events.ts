@@ -43,6 +43,9 @@ const prepare = (db: DatabaseSync) => {
        OR (event_type = 'run_state' AND data ->> '$.state' = 'stopping')) LIMIT 1`,
     ),
     marks: db.prepare(`SELECT ${COLUMNS} FROM events WHERE run_id = ? AND event_type IN (${types}) ORDER BY seq`),
+    finished: db.prepare(
+      `SELECT run_id FROM events WHERE event_type = 'finish' AND run_id IN (SELECT value FROM json_each(?))`,
+    ),
     insert: db.prepare(
       `INSERT INTO events (${COLUMNS}) VALUES (:_id, :tenant_id, :session_id, :run_id, :seq, :event_type, :timestamp,
        :workspace_id, :agent_name, :data, :v)`,
@@ -107,6 +110,8 @@ export const createSqliteEvents = (db: DatabaseSync, wakeUps: WakeUps): EventLog
         return rows.map(toEvent)
       }),
     marks: async (_sessionId, runId) => reachSqlite(() => marksOf(sql.marks.all(runId).map(toEvent))),
+    finished: async (runIds) =>
+      reachSqlite(() => new Set(sql.finished.all(JSON.stringify(runIds)).map(({ run_id }) => String(run_id)))),
     tail: async (sessionId) => reachSqlite(() => Number(sql.last.get(sessionId)?.seq ?? 0)),
     grown: async (places) =>
       reachSqlite(() => [...places].filter((place) => sql.behind.get(...place) !== undefined).map(([id]) => id)),

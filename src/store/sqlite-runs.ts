@@ -53,6 +53,7 @@ const prepare = (db: DatabaseSync) => {
     get: runs('run_id = ?'),
     byKey: runs('tenant_id = ? AND idempotency_key = ?'),
     bySession: runs('tenant_id = ? AND session_id = ? AND lock = 1'),
+    bySessions: runs('tenant_id = ? AND lock = 1 AND session_id IN (SELECT value FROM json_each(?))'),
     byWorkspace: runs('tenant_id = ? AND workspace_id = ? AND lock = 1'),
     list: runs('tenant_id = ? AND session_id = ? AND run_id < ? ORDER BY run_id DESC LIMIT ?'),
     blockers: runs(
@@ -153,6 +154,7 @@ export const createSqliteRuns = (db: DatabaseSync): RunStore => {
     transition: (runId, expect, patch) => alone(() => change(sql, runId, expect, patch)),
     releaseLock: async (runId) => void (await alone(() => change(sql, runId, undefined, { lock: false }))),
     activeRun: (tenantId, sessionId) => reach(() => toRun(sql.bySession.get(tenantId, sessionId))),
+    activeRuns: (tenantId, sessionIds) => reach(() => toRuns(sql.bySessions.all(tenantId, JSON.stringify(sessionIds)))),
     latestRun: (tenantId, sessionId) => reach(() => toRun(sql.list.get(tenantId, sessionId, LAST, 1))),
     listRuns: (tenantId, sessionId, { limit, before }) =>
       reach(() => toRuns(sql.list.all(tenantId, sessionId, before ?? LAST, limit))),

@@ -56,6 +56,18 @@ const listing = (open: () => StoreWorld) => {
     assert.deepEqual(await store.events.marks(two.session_id, two.run_id), { stopping: all[4] })
   })
 
+  test('finished: which of many runs have their finish, also when their log goes on', async () => {
+    await using store = await open().connect()
+    const [over, live] = [newRef(), newRef()]
+    const next = nextRun(over)
+    await fill(store.events, over, [delta(over, 0), finish(over)])
+    await fill(store.events, next, [delta(next, 0), stopping(next)])
+    await fill(store.events, live, [cancel(live)])
+    const asked = [over, next, live].map((ref) => ref.run_id)
+    assert.deepEqual([...(await store.events.finished([...asked, 'nothing']))], [over.run_id])
+    assert.deepEqual([...(await store.events.finished([]))], [])
+  })
+
   test('grown: which of many sessions have events behind a place', async () => {
     await using store = await open().connect()
     const refs = [newRef(), newRef(), newRef()]

@@ -37,8 +37,24 @@ const pages = (open: () => StoreWorld) => {
     assert.deepEqual(await page(9, all[4]), [])
     assert.equal((await store.runs.latestRun(DEFAULT_TENANT, session))?.run_id, all[0])
     assert.equal((await store.runs.activeRun(DEFAULT_TENANT, session))?.run_id, all[0])
+    assert.deepEqual(runIds(await store.runs.activeRuns(DEFAULT_TENANT, ['nobody', session])), [all[0]])
     assert.equal(await store.runs.latestRun('other', session), undefined)
+    assert.deepEqual(await store.runs.activeRuns('other', [session]), [])
     assert.deepEqual(await store.runs.listRuns('other', session, { limit: 9 }), [])
+  })
+
+  test('the runs that hold some of many sessions, in one look', async () => {
+    await using store = await open().connect()
+    const made = [newRunOf(), newRunOf(), newRunOf()]
+    for (const run of made) assert.equal((await store.runs.accept(run)).outcome, 'accepted')
+    const [one, released, other] = made as [NewRun, NewRun, NewRun]
+    await store.runs.releaseLock(released.run_id)
+    const asked = [one.session_id, released.session_id, 'nobody']
+    const held = await store.runs.activeRuns(DEFAULT_TENANT, asked)
+    assert.deepEqual(held, [await store.runs.get(one.run_id)])
+    const both = runIds(await store.runs.activeRuns(DEFAULT_TENANT, [other.session_id, one.session_id]))
+    assert.deepEqual(both.sort(), [one.run_id, other.run_id].sort())
+    assert.deepEqual(await store.runs.activeRuns(DEFAULT_TENANT, []), [])
   })
 
   test('sessions of a tenant: newest first, page by page, also within one millisecond', async () => {

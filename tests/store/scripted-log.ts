@@ -40,6 +40,7 @@ export const createScriptedLog = (): ScriptedLog => {
     gate: async () => {},
     append: refuse,
     marks: refuse,
+    finished: refuse,
     put: (...events) =>
       events.map((event) => {
         const all = of(event.session_id)

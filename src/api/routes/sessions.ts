@@ -1,5 +1,5 @@
 import type { ApiApp, RouteDeps } from '../deps.ts'
-import { activeRun, findSession, TENANT } from '../find.ts'
+import { activeRuns, findSession, TENANT } from '../find.ts'
 import { askFor, badCursor, cutPage } from '../page.ts'
 import { ERROR_ANSWERS, SessionAnswer, SessionParams, SessionsPage, SessionsQuery } from '../schemas.ts'
 import { sessionView } from '../views.ts'
@@ -20,8 +20,11 @@ export const sessionRoutes = (app: ApiApp, { store }: RouteDeps): void => {
       if (cursor !== undefined && (await store.runs.getSession(TENANT, cursor)) === undefined) throw badCursor(cursor)
       const found = await store.runs.listSessions(TENANT, askFor(limit, cursor))
       const { items, next } = cutPage(found, limit, (session) => session.session_id)
-      const sessions = items.map(async (session) => sessionView(session, await activeRun(store, session.session_id)))
-      return { sessions: await Promise.all(sessions), next }
+      const active = await activeRuns(
+        store,
+        items.map((session) => session.session_id),
+      )
+      return { sessions: items.map((session) => sessionView(session, active.get(session.session_id))), next }
     },
   )
 
@@ -37,7 +40,8 @@ export const sessionRoutes = (app: ApiApp, { store }: RouteDeps): void => {
     },
     async (request) => {
       const session = await findSession(store, request.params.session_id)
-      return sessionView(session, await activeRun(store, session.session_id))
+      const active = await activeRuns(store, [session.session_id])
+      return sessionView(session, active.get(session.session_id))
     },
   )
 }
