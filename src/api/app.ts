@@ -3,15 +3,18 @@ import cors from '@fastify/cors'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from '@fastify/type-provider-zod'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { MgxError } from '#contracts/errors.ts'
-import type { ApiDeps, RouteDeps } from './deps.ts'
+import type { RunStore } from '#store/run-store.ts'
+import type { ApiConfig, ApiDeps, RouteDeps } from './deps.ts'
 import { createDoor } from './door.ts'
 import { BODY_MAX_BYTES, badHttpAnswer, handleError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
+import { createLine, type Line } from './line.ts'
+import { takeSnapshot } from './line-snapshot.ts'
 import { createLiveResponses } from './live.ts'
 import { answerUnknownRoutes } from './not-found.ts'
 import { registerOpenApi } from './openapi.ts'
 import { guardQueue, guardStore } from './outage.ts'
-import { createPace } from './pace.ts'
+import { createPace, type Pace } from './pace.ts'
 import { attestationRoutes } from './routes/attestation.ts'
 import { eventRoutes } from './routes/events.ts'
 import { generateRoutes } from './routes/generate.ts'
@@ -97,6 +100,22 @@ const ROUTES = [
   healthRoutes,
 ]
 
+/** One look at the waiting line for all who want to know their place in it. */
+const openLine = (
+  app: FastifyInstance,
+  runs: RunStore,
+  pace: Pace,
+  { maxRunningPerTenant, lineMs }: ApiConfig,
+): Line => {
+  const line = createLine({
+    snapshot: () => takeSnapshot(runs.line(), pace.measure, maxRunningPerTenant),
+    onError: (err) => app.log.warn({ err }, 'the waiting line could not be read: trying again'),
+    ...(lineMs !== undefined && { everyMs: lineMs }),
+  })
+  app.addHook('onClose', async () => line[Symbol.dispose]())
+  return line
+}
+
 /** The API as a Fastify app that does not listen: `inject` and `listen` are the caller's. It closes nothing it was given. */
 export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
   const app = createServer(deps)
@@ -118,6 +137,7 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
     follower: deps.follower,
     config: deps.config,
     live,
+    line: openLine(app, store.runs, pace, deps.config),
     door: createDoor({ runs: store.runs, limits: deps.config, pace, log: app.log }),
     sse: await registerSse(app, live, deps.config),
     owner: `api-${randomUUID()}`,

@@ -11,10 +11,15 @@ import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
 import type { Door, DoorLimits } from './door.ts'
+import type { Line } from './line.ts'
 import type { LiveResponses } from './live.ts'
 import type { Sse } from './sse.ts'
 
 export type ApiConfig = DoorLimits & {
+  /** The limit of runs at work of one tenant, as the workers have it: for estimates. */
+  readonly maxRunningPerTenant?: number
+  /** Milliseconds between two looks at the waiting line for those who follow it; 1 000 unless told. */
+  readonly lineMs?: number
   /** Origins whose pages may call the API; `*` = every origin; empty = none but its own. */
   readonly corsOrigins: readonly string[]
   /** Milliseconds between the comments that keep an idle event stream open. */
@@ -41,6 +46,7 @@ export type RouteDeps = Omit<ApiDeps, 'log'> & {
   readonly sse: Sse
   readonly live: LiveResponses
   readonly door: Door
+  readonly line: Line
   /** Names this process on runs that it ends itself. */
   readonly owner: string
 }

@@ -5,12 +5,18 @@ import { type LiveResponse, type LiveResponses, orAborted } from './live.ts'
 /** One frame of an event stream. `data` has no carriage returns. */
 export type SseFrame = { readonly id?: number; readonly event?: string; readonly data?: string }
 
+export type Aside = (frame: Required<Omit<SseFrame, 'id'>>) => void
+
 export type Sse = {
   /**
    * Answers with an event stream of these frames, which ends when they do. `frames` gets a signal that aborts when the
-   * client has left or the server is closing, and must end then.
+   * client has left or the server is closing, and must end then; and `aside`, for a frame of the moment between two others, which a
+   * client that does not keep up is spared.
    */
-  stream(reply: FastifyReply, frames: (signal: AbortSignal) => AsyncIterable<SseFrame>): Promise<FastifyReply>
+  stream(
+    reply: FastifyReply,
+    frames: (signal: AbortSignal, aside: Aside) => AsyncIterable<SseFrame>,
+  ): Promise<FastifyReply>
 }
 
 /** Route option of every route that may answer with an event stream; the handler decides by itself whether it does. */
@@ -70,7 +76,11 @@ export const registerSse = async (
           reply.sse.sendHeaders(200)
           response.raw.flushHeaders()
           await reply.sse.send({ data: undefined, retry: RETRY_MS })
-          await sendAll(reply, response, frames(response.signal))
+          const { raw, signal } = response
+          const aside: Aside = ({ event, data }) => {
+            if (!raw.writableNeedDrain && !raw.writableEnded) raw.write(`event: ${event}\ndata: ${data}\n\n`)
+          }
+          await sendAll(reply, response, frames(signal, aside))
         } finally {
           open.delete(response)
         }

@@ -1,8 +1,9 @@
-import { encodeEvent } from '#contracts/events.ts'
-import type { Run } from '#contracts/run.ts'
+import { encodeEvent, type SessionEvent } from '#contracts/events.ts'
+import type { Run, Session } from '#contracts/run.ts'
 import type { Follower, FollowOptions } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
-import type { SseFrame } from './sse.ts'
+import type { Line as WaitingLine } from './line.ts'
+import type { Aside, SseFrame } from './sse.ts'
 
 /** Which part of a session's log a client is shown. */
 export type Watch = {
@@ -13,7 +14,13 @@ export type Watch = {
   readonly runId?: string
   /** The stream ends behind this run's `finish`; without it, never. */
   readonly until?: string
+  /** A run that waited for a worker when the client came. */
+  readonly queued?: string
 }
+
+type Line = Pick<WaitingLine, 'follow'>
+
+const queuedOf = (run: Run | undefined) => (run?.state === 'queued' ? { queued: run.run_id } : {})
 
 /**
  * The log up to and with this run's `finish`; `only` leaves the session's other runs out.
@@ -26,23 +33,53 @@ export const watchRun = async (store: Store, run: Run, asked: number, only: bool
   const after = Math.min(asked, await store.events.tail(run.session_id))
   const { finish } = await store.events.marks(run.session_id, run.run_id)
   if (finish !== undefined && finish.seq <= after) return undefined
-  return { sessionId: run.session_id, after, until: run.run_id, ...(only ? { runId: run.run_id } : {}) }
+  return {
+    sessionId: run.session_id,
+    after,
+    until: run.run_id,
+    ...(only ? { runId: run.run_id } : {}),
+    ...queuedOf(run),
+  }
 }
 
 /** The whole session, over the ends of runs, until the client leaves. */
-export const watchSession = async (store: Store, sessionId: string, asked: number): Promise<Watch> => ({
-  sessionId,
-  after: Math.min(asked, await store.events.tail(sessionId)),
-})
+export const watchSession = async (store: Store, session: Session, asked: number): Promise<Watch> => {
+  const { tenant_id, session_id } = session
+  const [tail, active] = await Promise.all([store.events.tail(session_id), store.runs.activeRun(tenant_id, session_id)])
+  return { sessionId: session_id, after: Math.min(asked, tail), ...queuedOf(active) }
+}
+
+/** Tells a client where its run is in the line, from `queued` to whatever comes next: never behind that. */
+const followLine = (line: Line, aside: Aside, queued: string | undefined) => {
+  let leave = () => {}
+  const join = (runId: string) => {
+    leave()
+    leave = line.follow(runId, (place) => {
+      aside({ event: 'queue', data: JSON.stringify({ run_id: runId, ...place }) })
+    })
+  }
+  if (queued !== undefined) join(queued)
+  return {
+    see({ event_type, data, run_id }: SessionEvent) {
+      if (event_type === 'user_message') return
+      if (event_type === 'run_state' && data.state === 'queued') join(run_id)
+      else leave()
+    },
+    [Symbol.dispose]: () => leave(),
+  }
+}
 
 /** A watch as frames of an event stream. */
 export const watchFrames = async function* (
-  follower: Follower,
-  { sessionId, after, runId, until }: Watch,
+  { follower, line }: { readonly follower: Follower; readonly line: Line },
+  { sessionId, after, runId, until, queued }: Watch,
   signal: AbortSignal,
+  aside: Aside,
 ): AsyncGenerator<SseFrame> {
   const options: FollowOptions = { after, signal, ...(runId === undefined ? {} : { runId }) }
+  using place = followLine(line, aside, queued)
   for await (const event of follower.follow(sessionId, options)) {
+    place.see(event)
     yield { id: event.seq, event: event.event_type, data: encodeEvent(event) }
     if (event.event_type === 'finish' && event.run_id === until) return
   }

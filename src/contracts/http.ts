@@ -64,6 +64,16 @@ export const RunResultBody = z.object({
   container_exit_code: z.number().int().optional(),
 })
 
+/** Where a run is in the waiting line: in JSON while it is queued, and as the data of `event: queue` in a stream. */
+export const QueuePlace = z.object({
+  /** 1 = the next one. */
+  position: z.int(),
+  ahead: z.int(),
+  /** Until it starts, as far as the last runs tell; null = not known. */
+  estimate_seconds: z.int().nullable(),
+})
+export type QueuePlace = z.infer<typeof QueuePlace>
+
 export const RunView = z.object({
   run_id: z.string(),
   session_id: z.string(),
@@ -77,6 +87,8 @@ export const RunView = z.object({
   finished_at: z.iso.datetime().optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),
   options: z.record(z.string(), z.unknown()),
+  /** While it waits for a worker. */
+  queue: QueuePlace.optional(),
   /** Where its commands may connect to, once a worker has taken it up, and whether the container has no other way. */
   egress: z
     .object({ allow: z.union([z.enum(['all', 'none']), z.array(z.string())]), enforced: z.boolean() })
@@ -91,6 +103,8 @@ export const SessionView = z.object({
   created_at: z.iso.datetime(),
   /** The run that is being worked on, if there is one. */
   active_run_id: z.string().optional(),
+  /** Where that run is in the waiting line, while it waits for a worker; of one session only, not in lists. */
+  queue: QueuePlace.optional(),
 })
 
 export const EventView = z.object({

@@ -52,7 +52,8 @@ export type DevSettings = ProcessSettings & {
 /** Milliseconds between the comments that keep an idle event stream open: below the 30 s after which proxies give up. */
 const HEARTBEAT_MS = 15_000
 
-const API_TABLE = { ...GENERAL.http, ...GENERAL.services, ...GENERAL.process }
+const TENANT_LIMIT = { MAX_RUNNING_RUNS_PER_TENANT: AGENTS.runs.MAX_RUNNING_RUNS_PER_TENANT }
+const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...GENERAL.services, ...GENERAL.process }
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
@@ -74,7 +75,7 @@ const guardListening = (http: Values<typeof GENERAL.http>): void => {
   ])
 }
 
-const httpSettings = (http: Values<typeof GENERAL.http>): { listen: Listen; api: ApiConfig } => ({
+const httpSettings = (http: Values<typeof GENERAL.http & typeof TENANT_LIMIT>): { listen: Listen; api: ApiConfig } => ({
   listen: { host: http.HOST, port: http.PORT },
   api: {
     corsOrigins: http.CORS_ORIGINS ?? [],
@@ -82,6 +83,7 @@ const httpSettings = (http: Values<typeof GENERAL.http>): { listen: Listen; api:
     queueTimeoutSeconds: http.QUEUE_TIMEOUT_SECONDS,
     maxQueuedRuns: http.MAX_QUEUED_RUNS,
     maxQueuedRunsPerTenant: http.MAX_QUEUED_RUNS_PER_TENANT ?? http.MAX_QUEUED_RUNS,
+    ...(http.MAX_RUNNING_RUNS_PER_TENANT !== undefined && { maxRunningPerTenant: http.MAX_RUNNING_RUNS_PER_TENANT }),
     docs: http.API_DOCS,
     version: packageJson.version,
   },

@@ -25,7 +25,9 @@ export const oldestTaken = async <T extends { readonly run_id: string }>(
   return limit === 0 ? sorted : sorted.slice(0, limit)
 }
 
-const line = async function* (runs: Collection<RunDocument>): AsyncGenerator<readonly Waiting[]> {
+type Reach = <T>(work: () => Promise<T>) => Promise<T>
+
+const line = async function* (runs: Collection<RunDocument>, reach: Reach): AsyncGenerator<readonly Waiting[]> {
   const order = { tenant_id: 1, turn_at: 1, run_id: 1 } as const
   const found = runs
     .find(QUEUED)
@@ -33,13 +35,11 @@ const line = async function* (runs: Collection<RunDocument>): AsyncGenerator<rea
     .batchSize(PIECE)
     .project<Waiting>(only(['run_id', 'tenant_id']))
   try {
-    while (await found.hasNext()) yield found.readBufferedDocuments()
+    while (await reach(() => found.hasNext())) yield found.readBufferedDocuments()
   } finally {
     await found.close()
   }
 }
-
-type Reach = <T>(work: () => Promise<T>) => Promise<T>
 
 /** The waiting line in MongoDB; its index is `waiting`. */
 export const createMongoLine = (runs: Collection<RunDocument>, reach: Reach): RunLine => ({
@@ -62,7 +62,7 @@ export const createMongoLine = (runs: Collection<RunDocument>, reach: Reach): Ru
       ])
       return new Map((await counted.toArray()).map(({ _id, n }) => [_id, n]))
     }),
-  line: () => line(runs),
+  line: () => line(runs, reach),
   queued: (limit) => reach(async () => (await runs.find(QUEUED).sort({ run_id: 1 }).limit(limit).toArray()).map(toRun)),
   recent: (limit) =>
     reach(() => {

@@ -14,6 +14,7 @@ test('a session says its workspace, its framework and the run that is being work
     workspace_id: 'ws-1',
     framework: 'static',
     active_run_id: run.run_id,
+    queue: { position: 1, ahead: 0, estimate_seconds: null },
   })
   assert.equal(created_at, run.created_at.toISOString())
 })

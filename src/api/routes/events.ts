@@ -14,7 +14,7 @@ type Ask = { readonly after: number; readonly runId: string | undefined; readonl
 const watchOf = async (store: RouteDeps['store'], session: Session, ask: Ask): Promise<Watch | undefined> => {
   const { session_id } = session
   if (ask.runId !== undefined) return watchRun(store, await findRun(store, session_id, ask.runId), ask.after, true)
-  if (ask.wholeSession) return watchSession(store, session_id, ask.after)
+  if (ask.wholeSession) return watchSession(store, session, ask.after)
   const run = await currentRun(store, session_id)
   return run === undefined ? undefined : watchRun(store, run, ask.after, false)
 }
@@ -33,7 +33,7 @@ const page = async ({ events }: RouteDeps['store'], sessionId: string, ask: Ask,
 const sendPage = (reply: FastifyReply, body: string): FastifyReply =>
   reply.type('application/json; charset=utf-8').send(body)
 
-export const eventRoutes = (app: ApiApp, { store, follower, sse }: RouteDeps): void => {
+export const eventRoutes = (app: ApiApp, { store, follower, sse, line }: RouteDeps): void => {
   app.get(
     '/api/agent/sessions/:session_id/events',
     {
@@ -62,7 +62,7 @@ export const eventRoutes = (app: ApiApp, { store, follower, sse }: RouteDeps): v
       }
       const watch = await watchOf(store, session, ask)
       if (watch === undefined) return reply.code(204).send(undefined)
-      return sse.stream(reply, (signal) => watchFrames(follower, watch, signal))
+      return sse.stream(reply, (signal, aside) => watchFrames({ follower, line }, watch, signal, aside))
     },
   )
 }

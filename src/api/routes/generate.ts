@@ -93,7 +93,7 @@ const accept = async (store: Store, door: Door, run: NewRun): Promise<AcceptResu
   }
 }
 
-export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config, door }: RouteDeps): void => {
+export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config, door, line }: RouteDeps): void => {
   app.post(
     '/api/agent/generate',
     {
@@ -120,7 +120,7 @@ export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, confi
       const seen = Number(headers['last-event-id'] ?? 0)
       const watch = await watchRun(store, run, Math.max(seen, await beginning(store, result, run)), true)
       if (watch === undefined) return reply.code(204).send(undefined)
-      return sse.stream(reply, (signal) => watchFrames(follower, watch, signal))
+      return sse.stream(reply, (signal, aside) => watchFrames({ follower, line }, watch, signal, aside))
     },
   )
 }

@@ -1,6 +1,7 @@
 import type { Store } from '#store/store.ts'
 import type { ApiApp, RouteDeps } from '../deps.ts'
 import { findRun, findSession, TENANT } from '../find.ts'
+import type { Line } from '../line.ts'
 import { askFor, badCursor, cutPage } from '../page.ts'
 import {
   ERROR_ANSWERS,
@@ -32,12 +33,12 @@ const listRoute = (app: ApiApp, store: Store): void => {
       if (cursor !== undefined && (await store.runs.get(cursor))?.session_id !== session_id) throw badCursor(cursor)
       const found = await store.runs.listRuns(TENANT, session_id, askFor(limit, cursor))
       const { items, next } = cutPage(found, limit, (run) => run.run_id)
-      return { runs: items.map(runView), next }
+      return { runs: items.map((run) => runView(run)), next }
     },
   )
 }
 
-const runRoute = (app: ApiApp, store: Store): void => {
+const runRoute = (app: ApiApp, store: Store, line: Line): void => {
   app.get(
     '/api/agent/sessions/:session_id/runs/:run_id',
     {
@@ -48,7 +49,10 @@ const runRoute = (app: ApiApp, store: Store): void => {
         response: { 200: RunAnswer, ...ERROR_ANSWERS },
       },
     },
-    async (request) => runView(await findRun(store, request.params.session_id, request.params.run_id)),
+    async (request) => {
+      const run = await findRun(store, request.params.session_id, request.params.run_id)
+      return runView(run, await line.placeOf(run))
+    },
   )
 }
 
@@ -73,8 +77,8 @@ const resultRoute = (app: ApiApp, store: Store): void => {
   )
 }
 
-export const runRoutes = (app: ApiApp, { store }: RouteDeps): void => {
+export const runRoutes = (app: ApiApp, { store, line }: RouteDeps): void => {
   listRoute(app, store)
-  runRoute(app, store)
+  runRoute(app, store, line)
   resultRoute(app, store)
 }

@@ -4,7 +4,7 @@ import { askFor, badCursor, cutPage } from '../page.ts'
 import { ERROR_ANSWERS, SessionAnswer, SessionParams, SessionsPage, SessionsQuery } from '../schemas.ts'
 import { sessionView } from '../views.ts'
 
-export const sessionRoutes = (app: ApiApp, { store }: RouteDeps): void => {
+export const sessionRoutes = (app: ApiApp, { store, line }: RouteDeps): void => {
   app.get(
     '/api/agent/sessions',
     {
@@ -40,8 +40,8 @@ export const sessionRoutes = (app: ApiApp, { store }: RouteDeps): void => {
     },
     async (request) => {
       const session = await findSession(store, request.params.session_id)
-      const active = await activeRuns(store, [session.session_id])
-      return sessionView(session, active.get(session.session_id))
+      const active = (await activeRuns(store, [session.session_id])).get(session.session_id)
+      return sessionView(session, active, active && (await line.placeOf(active)))
     },
   )
 }
