@@ -144,7 +144,8 @@ export const openEgressRelay = async ({ url, token }: { url: string; token: stri
   const open = new Set<Socket>()
   let refused = new Set<string>()
   const note = (says: string) => void refused.add(says)
-  const server = createServer((message, response) => {
+  // No limit to how long an upload may take: the command has one of its own.
+  const server = createServer({ requestTimeout: 0 }, (message, response) => {
     forward(dial, note, message, response).catch(() => {
       if (!response.headersSent) response.writeHead(502, { 'content-type': 'text/plain' })
       response.end()
