@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { openEgressRelay } from '#agent-runner/egress-relay.ts'
@@ -77,6 +78,20 @@ test('a refusal reaches the command in words, and the model beside it', async (t
   assert.equal(said.length, 2)
   assert.match(said.join('\n'), /example\.com:80 is not[\s\S]*example\.com:443 is not/)
   assert.deepEqual(relay.refused(), [], 'said once')
+})
+
+test('what the other side says first, with the very answer of the gateway, arrives', async (t) => {
+  const gateway = createServer()
+  gateway.on('connect', (_request, socket) => socket.end('HTTP/1.1 200 Connection Established\r\n\r\n220 early\r\n'))
+  await new Promise<void>((resolve) => gateway.listen(0, '127.0.0.1', resolve))
+  t.after(() => gateway.close())
+  const { port } = gateway.address() as AddressInfo
+  await using relay = await openEgressRelay({ url: `http://127.0.0.1:${port}`, token: 't' })
+  const client = connect(Number(new URL(relay.env.http_proxy ?? '').port), '127.0.0.1')
+  client.write('CONNECT mail.example.com:25 HTTP/1.1\r\nhost: mail.example.com:25\r\n\r\n')
+  let text = ''
+  for await (const part of client) text += String(part)
+  assert.equal(text, 'HTTP/1.1 200 Connection Established\r\n\r\n220 early\r\n')
 })
 
 test('what a command itself has started is reached without the proxy', async (t) => {

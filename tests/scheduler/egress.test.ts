@@ -154,6 +154,28 @@ test('another worker that takes the run over writes no refusal twice, and nobody
   assert.equal(log.at(-1)?.event_type, 'finish')
 })
 
+test('a refusal is in the log before the command hears of it, but for a store that does not answer', async (t) => {
+  const stored: string[] = []
+  const { promise: never } = Promise.withResolvers<never>()
+  let away = false
+  const slow = (log: EventLog): EventLog => ({
+    ...log,
+    append: async (...args) => {
+      if (away) return never
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      const result = await log.append(...args)
+      stored.push(...args[1].map(({ event_type }) => event_type))
+      return result
+    },
+  })
+  const { serve } = await open(t, { egress: egressOf('none'), events: slow })
+  const { client } = await serve()
+  assert.equal((await connectTo(client, 'a.example.com:443')).status, 403)
+  assert.deepEqual(stored, ['egress_refused'])
+  away = true
+  assert.equal((await connectTo(client, 'b.example.com:443')).status, 403)
+})
+
 test('a runner cannot write refusals of its own', async (t) => {
   const { serve } = await open(t)
   const { client, run } = await serve()
