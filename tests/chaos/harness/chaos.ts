@@ -14,6 +14,7 @@ import { createSessions, type Sessions } from './sessions.ts'
 import { commandOf, type Settings } from './settings.ts'
 import type { Site } from './site.ts'
 import { openTemp } from './temp.ts'
+import { createTouches } from './touches.ts'
 import { createTurns, type Turns } from './turns.ts'
 import { judge } from './verdict.ts'
 import { startWatchdog } from './watchdog.ts'
@@ -61,7 +62,10 @@ const gather = async (plan: Plan, stage: Stage, ended: readonly string[], since:
   await Promise.all(houses.map(untilSettled))
   const leftovers = (await Promise.all(houses.map(({ stack }) => leftoversOf(stack, dockerd !== undefined)))).flat()
   const collected: SessionEvidence[] = []
-  for (const house of houses) collected.push(...(await collect(house, sessions.accepted, inflict.struck, since)))
+  for (const house of houses) {
+    const about = { struck: inflict.struck, channel: house.channel, since, liveRestore: plan.liveRestore }
+    collected.push(...(await collect(house, sessions.accepted, createTouches(about))))
+  }
   return {
     accepted: sessions.accepted,
     sessions: collected,

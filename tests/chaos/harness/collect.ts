@@ -8,9 +8,9 @@ import { sleep, waitFor } from '../../helpers.ts'
 import type { Client } from './clients.ts'
 import type { ClientEvidence, RunEvidence, SessionEvidence } from './evidence.ts'
 import type { House } from './house.ts'
-import type { Struck } from './inflict.ts'
-import { RAN_FILE } from './prompts.ts'
+import { CAUSE_OF, RAN_FILE } from './prompts.ts'
 import type { Accepted } from './sessions.ts'
+import type { Touches } from './touches.ts'
 
 /** A run whose owner has died, and whose ending meets an outage, is over by then. */
 const SETTLED_MS = 240_000
@@ -39,21 +39,10 @@ const clientEvidence = async ({ name, follower }: Client): Promise<ClientEvidenc
 const linesOf = async (path: string): Promise<string[]> =>
   (await readFile(path, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
 
-/** Causes that say that nobody could ask Docker. */
-const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
-
-/** Who removes a container by hand takes its output and its exit code along; so may the death of Docker itself. */
-const excuse = (run: Run, struck: readonly Struck[], since: number): RunEvidence['excused'] => {
-  const [from, to] = [(run.started_at ?? run.created_at).getTime() - since, Date.now() - since]
-  const removed = struck.some(({ kind, runs }) => kind === 'container.remove' && runs.includes(run.run_id))
-  const bereft = struck.some(({ kind, at, until }) => kind === 'dockerd.kill' && until >= from && at <= to)
-  return { exit: removed || (bereft && UNASKED.has(run.result?.cause ?? '')), output: removed || bereft }
-}
-
-type Known = { readonly house: House; readonly struck: readonly Struck[]; readonly since: number }
+type Known = { readonly house: House; readonly touches: Touches }
 
 const runEvidence = async (
-  { house: { stack }, struck, since }: Known,
+  { house: { stack }, touches }: Known,
   run: Run,
   accepted: Accepted | undefined,
 ): Promise<RunEvidence> => {
@@ -65,16 +54,16 @@ const runEvidence = async (
     clients: await Promise.all((accepted?.clients ?? []).map(clientEvidence)),
     result,
     output: await logsOf(stack.urls[0], run),
-    excused: excuse(run, struck, since),
+    excused: touches.excuse(run),
+    ...(accepted && !touches.isTouched(run) && { expected: CAUSE_OF[accepted.plan.manner] }),
   }
 }
 
-/** Everything of one house, by session. `since`: when the harness began, as Date.now(). */
+/** Everything of one house, by session. */
 export const collect = async (
   house: House,
   accepted: readonly Accepted[],
-  struck: readonly Struck[],
-  since: number,
+  touches: Touches,
 ): Promise<SessionEvidence[]> => {
   const { db } = house.stack
   const runs = await db
@@ -85,7 +74,7 @@ export const collect = async (
   for (const session_id of new Set(runs.map((run) => run.session_id))) {
     const log = await db.collection<SessionEvent>('events').find({ session_id }).sort({ seq: 1 }).toArray()
     const own = runs.filter((run) => run.session_id === session_id)
-    const known = { house, struck, since }
+    const known = { house, touches }
     const evidence = own.map((run) =>
       runEvidence(
         known,

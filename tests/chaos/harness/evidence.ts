@@ -1,3 +1,4 @@
+import type { Cause } from '#contracts/causes.ts'
 import type { SessionEvent } from '#contracts/events.ts'
 import type { Run } from '#contracts/run.ts'
 import type { Frame } from '../../e2e/session-follower.ts'
@@ -23,6 +24,8 @@ export type RunEvidence = {
   readonly result: unknown
   /** What the API answers of the container's output. */
   readonly output: string
+  /** How it ends by itself, where no fault came between: those of services and workers a run survives. */
+  readonly expected?: Cause
   /** A fault took away what only Docker knew of the container: its exit code, or its output. */
   readonly excused: { readonly exit: boolean; readonly output: boolean }
 }

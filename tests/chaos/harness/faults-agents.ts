@@ -1,17 +1,23 @@
 import type Dockerode from 'dockerode'
+import { waitFor } from '../../helpers.ts'
 import type { CuttableProxy } from '../../services/cuttable-proxy.ts'
 import { freeze } from '../../services/freeze.ts'
 import { runnerPid } from '../runner-pid.ts'
 import { type Fault, NOTHING, pickAgent, rest, type Site, startAgain } from './site.ts'
 
-/** What is done to a container may come too late: it has just gone, or stops already. */
+/** It has just gone, or stops already. */
+const isOver = (error: unknown): boolean => {
+  const { statusCode, code } = error as { statusCode?: number; code?: string }
+  return statusCode === 404 || statusCode === 409 || code === 'ESRCH'
+}
+
+/** What is done to a container may come too late. */
 const unlessGone = async (action: () => Promise<unknown>): Promise<boolean> => {
   try {
     await action()
     return true
   } catch (error) {
-    const { statusCode, code } = error as { statusCode?: number; code?: string }
-    if (statusCode === 404 || statusCode === 409 || code === 'ESRCH') return false
+    if (isOver(error)) return false
     throw error
   }
 }
@@ -31,7 +37,15 @@ const toAgent =
 const pause: Blow = async (container, site, lastsMs) => {
   await freeze(container)
   await rest(lastsMs, site)
-  await container.unpause()
+  // Docker itself may be away just now, or may have thawed it to stop it ("not paused": 500 in Engine 20.10).
+  const thawed = async () => {
+    if ((await container.inspect()).State.Paused) await container.unpause()
+    return true
+  }
+  await waitFor(() => thawed().catch((error: unknown) => isOver(error) || Promise.reject(error)), {
+    what: 'the container to go on',
+    everyMs: 200,
+  })
 }
 
 const killRunner: Blow = async (container) => {

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { sleep } from '../../helpers.ts'
 import type { Daemon } from '../../services/daemon.ts'
+import { nodesOf } from './house.ts'
 import { type Fault, NotRepaired, pickNode, rest, type Site, startAgain } from './site.ts'
 
 type Service = Pick<Daemon, 'kill' | 'pause' | 'resume' | 'restart'>
@@ -70,6 +71,18 @@ const killDockerd: Fault = async (site, { lastsMs }) => {
   return { what: 'dockerd killed', runs: [] }
 }
 
+/** Everything of the house at once, but its agents: they are another machine's. */
+const cutPower: Fault = async (site, { lastsMs }) => {
+  const { channel, stack } = site.house
+  const services = [
+    { name: `${channel} redis`, node: stack.redis },
+    { name: `${channel} mongo`, node: stack.mongo },
+  ]
+  const all: { readonly name: string; readonly node: Service }[] = [...services, ...nodesOf(site.house)]
+  await Promise.all(all.map(({ name, node }) => killed(site, name, node, lastsMs)))
+  return { what: `${channel} house without power`, runs: [] }
+}
+
 export const PROCESS_FAULTS = {
   'worker.kill': toNode('worker', killed, 'killed'),
   'worker.sleep': toNode('worker', slept, 'slept past its lock'),
@@ -82,4 +95,5 @@ export const PROCESS_FAULTS = {
   'mongod.kill': toService('mongo', killed, 'killed'),
   'mongod.pause': toService('mongo', slept, 'stopped'),
   'dockerd.kill': killDockerd,
+  'power.cut': cutPower,
 } as const satisfies Record<string, Fault>

@@ -30,10 +30,11 @@ const HABITS: Readonly<Record<FaultKind, Habit>> = {
   'model.cut': { rate: 0.03, lasts: [200, 5_000] },
   'store.cut': { rate: 0.03, lasts: [200, 5_000] },
   'disk.fill': { rate: 0.015, lasts: [2_000, 8_000] },
+  'power.cut': { rate: 0.01, lasts: [0, 4_000] },
 }
 
-/** A session's container is there, and at work, for some seconds from its beginning. */
-const DELAY_MS = [300, 5_000] as const
+/** From the moment a prompt is sent until its container has been at work for a while: starts are hit as well. */
+const DELAY_MS = [0, 5_000] as const
 
 const planFault = (kind: FaultKind, { sessions }: PlanOptions, random: Random): FaultPlan => {
   const { lasts } = HABITS[kind]

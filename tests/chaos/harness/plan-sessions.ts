@@ -35,7 +35,7 @@ const TALK: Readonly<Record<Manner, readonly [number, number, number, number]>> 
 
 /** What ends by its deadline has a short one; to the others it must leave room for outages and an adoption. */
 const SHORT_S = [6, 10] as const
-const LONG_S = [90, 150] as const
+const LONG_S = [150, 240] as const
 
 const CROWD = { every: 12, least: 4, most: 8 }
 

@@ -59,6 +59,7 @@ export const FAULT_KINDS = [
   'model.cut',
   'store.cut',
   'disk.fill',
+  'power.cut',
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 

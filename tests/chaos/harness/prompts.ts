@@ -1,10 +1,11 @@
-import type { RunPlan } from './plan.ts'
+import type { Cause } from '#contracts/causes.ts'
+import type { Manner, RunPlan } from './plan.ts'
 
 /** The file of the workspace in which each run's first command leaves one line: a run that worked twice leaves two. */
 export const RAN_FILE = 'ran.txt'
 
 /** The parent of a command is the runner. */
-const MANNER_LINES: Readonly<Record<RunPlan['manner'], readonly string[]>> = {
+const MANNER_LINES: Readonly<Record<Manner, readonly string[]>> = {
   quiet: [],
   chatty: ['$ seq 1 300', '$ for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done'],
   long: ['$ sleep 2'],
@@ -13,6 +14,18 @@ const MANNER_LINES: Readonly<Record<RunPlan['manner'], readonly string[]>> = {
   frozen: ['$ kill -STOP $PPID'],
   deaf: [`$ trap '' TERM; sleep 300`],
   background: [`$ (trap '' TERM HUP; while :; do sleep 1; done) & setsid sleep 300 & echo left`],
+}
+
+/** How a run of this manner ends when nobody touches its container. */
+export const CAUSE_OF: Readonly<Record<Manner, Cause>> = {
+  quiet: 'completed',
+  chatty: 'completed',
+  long: 'completed',
+  failing: 'agent_error',
+  violent: 'container_exited',
+  frozen: 'timeout',
+  deaf: 'timeout',
+  background: 'completed',
 }
 
 /** What the scripted model reads its answers from: one line each, after the title. */

@@ -59,6 +59,12 @@ const DOCTORED: readonly (readonly [string, Doctored, string, RegExp])[] = [
   ['no output', { evidence: { output: '' } }, 'output and exit are kept', /output is not kept/],
   ['work done twice', { evidence: { worked: 2 } }, 'work is done once', /done 2 times/],
   [
+    'an end that nothing explains',
+    { evidence: { expected: 'agent_error' } },
+    'survives what it can',
+    /it ends as agent_error, not completed/,
+  ],
+  [
     'a finish long after the deadline',
     { run: { deadline_at: new Date(RUN.created_at.getTime() - 9_000) } },
     'deadline holds',

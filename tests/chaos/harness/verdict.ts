@@ -36,6 +36,15 @@ const inTime: Rule = ({ run }, own, { graceMs }) => {
   assert(late <= graceMs, `its finish came ${late} ms after its deadline; the grace is ${graceMs} ms`)
 }
 
+const survives: Rule = ({ expected, run }, own) => {
+  if (expected === undefined || own.some(({ event_type }) => event_type === 'cancel_requested')) return
+  assert.equal(
+    run.result?.cause,
+    expected,
+    `nobody touched it: it ends as ${expected}, not ${run.result?.cause}: ${run.result?.error}`,
+  )
+}
+
 const once: Rule = ({ worked }) => assert(worked <= 1, `its work was done ${worked} times`)
 
 const result: Rule = ({ run, result: answered }) =>
@@ -58,6 +67,7 @@ const RUN_RULES: Readonly<Record<string, Rule>> = {
   'output and exit are kept': facts,
   'deadline holds': inTime,
   'work is done once': once,
+  'survives what it can': survives,
 }
 
 /** The first place at which a client has something else than what is stored. */

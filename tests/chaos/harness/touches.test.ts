@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Struck } from './inflict.ts'
+import { RUN } from './sound-evidence.ts'
+import { createTouches } from './touches.ts'
+
+const SINCE = RUN.created_at.getTime()
+const FAULT: Struck = {
+  ...{ kind: 'container.kill', channel: 'gateway', after: 0, delayMs: 0, lastsMs: 0, pick: 0 },
+  ...{ at: 1_000, until: 2_000, what: 'it', runs: [] },
+}
+
+const touched = (fault: Partial<Struck>, liveRestore = false) =>
+  createTouches({ struck: [{ ...FAULT, ...fault }], channel: 'gateway', since: SINCE, liveRestore })
+
+describe('what a fault means for a run', () => {
+  test('one that hit its container explains another end', () => {
+    assert.ok(touched({ runs: [RUN.run_id] }).isTouched(RUN))
+    assert.ok(!touched({ runs: ['another'] }).isTouched(RUN))
+  })
+
+  test('the death of Docker does, during its life, unless containers outlive it', () => {
+    assert.ok(touched({ kind: 'dockerd.kill' }).isTouched(RUN))
+    assert.ok(!touched({ kind: 'dockerd.kill' }, true).isTouched(RUN))
+    assert.ok(!touched({ kind: 'dockerd.kill', at: 9_000, until: 9_000 }).isTouched(RUN))
+  })
+
+  test('a full disk does in its own house only; a worker or a service never does', () => {
+    assert.ok(touched({ kind: 'disk.fill' }).isTouched(RUN))
+    assert.ok(!touched({ kind: 'disk.fill', channel: 'direct' }).isTouched(RUN))
+    for (const kind of ['worker.kill', 'mongod.kill', 'redis.kill', 'power.cut'] as const) {
+      assert.ok(!touched({ kind }).isTouched(RUN), kind)
+    }
+  })
+
+  test('who removed it took its output and exit code along, who killed it did not', () => {
+    const runs = [RUN.run_id]
+    assert.deepEqual(touched({ kind: 'container.remove', runs }).excuse(RUN), { exit: true, output: true })
+    assert.deepEqual(touched({ runs }).excuse(RUN), { exit: false, output: false })
+  })
+})

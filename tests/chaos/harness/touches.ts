@@ -1,0 +1,41 @@
+import type { Run } from '#contracts/run.ts'
+import type { RunEvidence } from './evidence.ts'
+import type { Struck } from './inflict.ts'
+import type { Channel } from './plan.ts'
+
+/** What the faults that struck a run mean for it. Pure. */
+export type Touches = {
+  /** Its end may be another one than its own. */
+  isTouched(run: Run): boolean
+  /** What only Docker knew of its container may be lost. */
+  excuse(run: Run): RunEvidence['excused']
+}
+
+export type TouchesOptions = {
+  readonly struck: readonly Struck[]
+  readonly channel: Channel
+  /** When the harness began: faults count from there. */
+  readonly since: number
+  readonly liveRestore: boolean
+}
+
+/** Causes that say that nobody could ask Docker. */
+const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
+
+export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
+  const during = (run: Run) => {
+    const from = run.created_at.getTime() - since
+    const to = (run.finished_at ?? new Date()).getTime() - since
+    return struck.filter(({ at, until }) => until >= from && at <= to)
+  }
+  const bereft = (run: Run) => during(run).some(({ kind }) => kind === 'dockerd.kill')
+  const full = (run: Run) => during(run).some((fault) => fault.kind === 'disk.fill' && fault.channel === channel)
+  const hit = (run: Run) => struck.filter(({ runs }) => runs.includes(run.run_id))
+  return {
+    isTouched: (run) => hit(run).length > 0 || full(run) || (bereft(run) && !liveRestore),
+    excuse: (run) => {
+      const removed = hit(run).some(({ kind }) => kind === 'container.remove')
+      return { exit: removed || (bereft(run) && UNASKED.has(run.result?.cause ?? '')), output: removed || bereft(run) }
+    },
+  }
+}
