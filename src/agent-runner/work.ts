@@ -61,13 +61,11 @@ const commandRefusal = async ({ setup, recorder }: WorkDeps): Promise<string | u
 
 /** Nothing listens before the first command asks. In the direct channel commands go their own way. */
 const lazyEgress = (channel: RunnerJob['channel']): CommandEgress & AsyncDisposable => {
-  let relay: Promise<EgressRelay> | undefined
   let opened: EgressRelay | undefined
   return {
     env: async () => {
       if (channel.kind === 'direct') return {}
-      relay ??= openEgressRelay(channel)
-      opened = await relay
+      opened ??= await openEgressRelay(channel)
       return opened.env
     },
     refused: () => opened?.refused() ?? [],

@@ -26,6 +26,8 @@ export type ApiConfig = DoorLimits & {
   readonly heartbeatMs: number
   /** How long a run may wait for a worker before it ends as `queue_timeout`. */
   readonly queueTimeoutSeconds: number
+  /** False where agents reach their network by themselves: a run that asks for an egress policy is refused. */
+  readonly keepsEgress?: boolean
   /** Serve the browsable reference at /docs; it costs 40 MB of memory once somebody has looked. */
   readonly docs: boolean
   readonly version: string

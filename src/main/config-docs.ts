@@ -16,7 +16,11 @@ export const SECTIONS: readonly Section[] = [
   { title: 'Workspaces', read: 'worker, embedded mode', variables: AGENTS.workspaces },
   { title: 'Agent containers', read: 'worker, embedded mode', variables: AGENTS.engine },
   { title: 'Runs', read: 'worker, embedded mode', variables: AGENTS.runs },
-  { title: 'Channel', read: 'worker; the embedded mode always uses the gateway', variables: AGENTS.channel },
+  {
+    title: 'Channel',
+    read: 'worker, and AGENT_CHANNEL also the API; the embedded mode always uses the gateway',
+    variables: AGENTS.channel,
+  },
   { title: 'Egress', read: 'worker, embedded mode; not in the direct channel', variables: AGENTS.egress },
   { title: 'Process', read: 'every process', variables: GENERAL.process },
 ]

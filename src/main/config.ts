@@ -53,7 +53,8 @@ export type DevSettings = ProcessSettings & {
 const HEARTBEAT_MS = 15_000
 
 const TENANT_LIMIT = { MAX_RUNNING_RUNS_PER_TENANT: AGENTS.runs.MAX_RUNNING_RUNS_PER_TENANT }
-const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...GENERAL.services, ...GENERAL.process }
+const CHANNEL = { AGENT_CHANNEL: AGENTS.channel.AGENT_CHANNEL }
+const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...GENERAL.services, ...GENERAL.process }
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
@@ -107,7 +108,9 @@ const listenOf = (host: string, port: number | undefined): Listen | undefined =>
 export const apiConfig = (env: Env): ApiSettings => {
   const values = readEnv(env, API_TABLE)
   collect([() => guardListening(values), ...checkServices(values)])
-  return { ...httpSettings(values), services: services(values), logLevel: values.LOG_LEVEL, notices: [] }
+  const { listen, api } = httpSettings(values)
+  const keepsEgress = values.AGENT_CHANNEL === 'gateway'
+  return { listen, api: { ...api, keepsEgress }, services: services(values), logLevel: values.LOG_LEVEL, notices: [] }
 }
 
 /** What a worker process needs to know. Throws `ConfigError`. */

@@ -188,6 +188,8 @@ describe('rules between variables', () => {
     const direct = { AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: 'mongodb://a@db/' }
     assert.match(lineOf({ ...direct, AGENT_EGRESS: 'none' }), /no effect with AGENT_CHANNEL=direct/)
     assert.match(lineOf({ ...direct, EGRESS_ALLOW_PRIVATE: '10.0.0.0/8' }), /no effect with AGENT_CHANNEL=direct/)
+    assert.equal(apiConfig({ ...SERVICES, AGENT_CHANNEL: 'direct' }).api.keepsEgress, false)
+    assert.equal(apiConfig(SERVICES).api.keepsEgress, true)
     assert.deepEqual(worker({ AGENT_EGRESS: 'none' }).notices, [])
     assert.match(worker({ AGENT_EGRESS: 'none', AGENT_NETWORK: 'mine' }).notices.join(), /on the network mine/)
   })

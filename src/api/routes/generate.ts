@@ -35,6 +35,16 @@ const toNewRun = (body: GenerateBody, key: string | undefined, queueTimeoutSecon
   }
 }
 
+/** A policy that nobody would keep is refused at the door; the worker refuses it, too. */
+const checkEgress = ({ options }: GenerateBody, keepsEgress: boolean): void => {
+  if (keepsEgress || options?.egress === undefined || options.egress === 'all') return
+  throw new MgxError(
+    'INVALID_REQUEST',
+    'options.egress cannot be enforced here: in the direct channel agents reach their network by themselves.',
+    'body/options/egress: leave it away, or have the operator set AGENT_CHANNEL=gateway',
+  )
+}
+
 const busy = (code: 'SESSION_BUSY' | 'WORKSPACE_BUSY', what: string, holder: Run): MgxError =>
   new MgxError(code, `${what} has an active run.`, `run ${holder.run_id} of session "${holder.session_id}"`, {
     run_id: holder.run_id,
@@ -110,6 +120,7 @@ export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, confi
     async (request, reply) => {
       const type = negotiate(request.headers.accept, [JSON_TYPE, SSE_TYPE])
       const { body, headers } = request
+      checkEgress(body, config.keepsEgress ?? true)
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
       const result = await accept(store, door, newRun)
       const run = acceptedRun(result, body)
