@@ -7,6 +7,7 @@ import type { RunStore } from '#store/run-store.ts'
 import type { ApiConfig, ApiDeps, RouteDeps } from './deps.ts'
 import { createDoor } from './door.ts'
 import { BODY_MAX_BYTES, badHttpAnswer, handleError } from './errors.ts'
+import { createHints } from './hints.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { createLine, type Line } from './line.ts'
 import { takeSnapshot } from './line-snapshot.ts'
@@ -130,10 +131,14 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
 
   const live = createLiveResponses(app)
   const store = guardStore(deps.store)
+  const queue = guardQueue(deps.queue)
   const pace = createPace(store.runs)
+  const hints = createHints(queue, app.log)
+  app.addHook('onClose', async () => hints[Symbol.dispose]())
   const routeDeps: RouteDeps = {
     store,
-    queue: guardQueue(deps.queue),
+    queue,
+    hints,
     follower: deps.follower,
     config: deps.config,
     live,

@@ -11,6 +11,7 @@ import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
 import type { Door, DoorLimits } from './door.ts'
+import type { Hints } from './hints.ts'
 import type { Line } from './line.ts'
 import type { LiveResponses } from './live.ts'
 import type { Sse } from './sse.ts'
@@ -48,6 +49,7 @@ export type RouteDeps = Omit<ApiDeps, 'log'> & {
   readonly sse: Sse
   readonly live: LiveResponses
   readonly door: Door
+  readonly hints: Hints
   readonly line: Line
   /** Names this process on runs that it ends itself. */
   readonly owner: string

@@ -11,7 +11,7 @@ export type Limits = {
   readonly memory?: number
   /** Bytes of one more container. */
   readonly need: number
-  /** Bytes of containers that wait for a run without one: the next run takes one of them, or makes its own. */
+  /** Bytes of containers that wait for a run. */
   readonly warm: number
 }
 
@@ -27,8 +27,10 @@ const isAtWork = ({ state, engine_id }: ActiveRun): boolean => state !== 'finish
 
 const fits = (active: readonly ActiveRun[], { engineId, memory, need, warm }: Limits): boolean => {
   if (memory === undefined) return true
-  const used = active.filter((run) => run.engine_id === engineId)
-  return used.reduce((sum, run) => sum + (run.memory_bytes ?? need), 0) + Math.max(warm, need) <= memory
+  const here = active.filter((run) => run.engine_id === engineId)
+  const used = here.reduce((sum, run) => sum + (run.memory_bytes ?? need), 0)
+  // A first run always fits: the configuration saw to that, and what waits for runs must not keep them out.
+  return used === 0 || used + warm + need <= memory
 }
 
 /** One of the numbers below `limit` that nobody holds; any of them, so that two workers seldom want the same one. */

@@ -9,6 +9,9 @@ const REASON = 'connect ECONNREFUSED db-7.internal:27017'
 /** What adapters throw: the contract's own error, or whatever their driver does. */
 const FAILURES = [new MgxError('UNAVAILABLE', 'The database does not answer.', REASON), new Error(REASON)]
 
+/** What a port answers with at once, before it has asked anybody. */
+const STREAMS = new Set<string | symbol>(['changes', 'line'])
+
 const failing = (failure: Error, down: () => boolean) => ({
   wrapStore: (store: Api['store']): Api['store'] => {
     const port = <T extends object>(target: T): T =>
@@ -17,7 +20,7 @@ const failing = (failure: Error, down: () => boolean) => ({
           const member: unknown = Reflect.get(object, key)
           if (typeof member !== 'function') return member
           return (...args: unknown[]): unknown =>
-            down() && key !== 'changes' ? Promise.reject(failure) : member.apply(object, args)
+            down() && !STREAMS.has(key) ? Promise.reject(failure) : member.apply(object, args)
         },
       })
     return { events: port(store.events), runs: port(store.runs), logs: port(store.logs) }

@@ -54,7 +54,7 @@ test('permits are numbers below the limit that nobody holds, and only where ther
   assert.deepEqual(admit(['a'], [], new Map(), LIMITS).take('a'), { memory_bytes: 10 })
 })
 
-test('memory: what the containers of this engine may have, also those whose removal is owed; a warm one is taken, not added', () => {
+test('memory: what the containers of this engine may have, also those whose removal is owed, and the warm ones', () => {
   const runs = [
     active('a', { memory_bytes: 30 }),
     active('a', { state: 'finished', memory_bytes: 20 }),
@@ -62,8 +62,9 @@ test('memory: what the containers of this engine may have, also those whose remo
   ]
   assert.deepEqual(tenantsOf(['a'], runs, { memory: 60 }), ['a'])
   assert.deepEqual(tenantsOf(['a'], runs, { memory: 59 }), [])
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 60, warm: 10 }), ['a'])
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 60, warm: 11 }), [])
+  assert.deepEqual(tenantsOf(['a'], runs, { memory: 65, warm: 5 }), ['a'])
+  assert.deepEqual(tenantsOf(['a'], runs, { memory: 64, warm: 5 }), [])
+  assert.deepEqual(tenantsOf(['a'], [], { memory: 10, warm: 5 }), ['a'], 'a first run always fits')
 })
 
 test('a worker has no more places than containers fit into its memory, and one at least', () => {

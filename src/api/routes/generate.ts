@@ -9,7 +9,6 @@ import { bodyHash } from '../canonical-body.ts'
 import type { ApiApp, RouteDeps } from '../deps.ts'
 import type { Door } from '../door.ts'
 import { TENANT } from '../find.ts'
-import { hintQueue } from '../hint-queue.ts'
 import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
 import { ERROR_ANSWERS, GenerateHeaders, Nothing } from '../schemas.ts'
 import { SSE_ROUTE } from '../sse.ts'
@@ -103,7 +102,7 @@ const accept = async (store: Store, door: Door, run: NewRun): Promise<AcceptResu
   }
 }
 
-export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, config, door, line }: RouteDeps): void => {
+export const generateRoutes = (app: ApiApp, { store, hints, follower, sse, config, door, line }: RouteDeps): void => {
   app.post(
     '/api/agent/generate',
     {
@@ -124,7 +123,7 @@ export const generateRoutes = (app: ApiApp, { store, queue, follower, sse, confi
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
       const result = await accept(store, door, newRun)
       const run = acceptedRun(result, body)
-      if (run.state === 'queued') await hintQueue(queue, run, request.log, result.outcome === 'accepted')
+      if (run.state === 'queued') await hints.give(run, result.outcome === 'accepted')
       reply.header('location', runUrl(run))
       if (type === JSON_TYPE) return reply.code(202).send(answer(run))
 

@@ -3,10 +3,9 @@ import { StopAnswer, StopBody } from '#contracts/http.ts'
 import { cancelRun } from '#store/cancel-run.ts'
 import type { ApiApp, RouteDeps } from '../deps.ts'
 import { findCurrentRun, findRun } from '../find.ts'
-import { hintQueue } from '../hint-queue.ts'
 import { ERROR_ANSWERS, SessionParams } from '../schemas.ts'
 
-export const stopRoutes = (app: ApiApp, { store, queue, owner }: RouteDeps): void => {
+export const stopRoutes = (app: ApiApp, { store, hints, owner }: RouteDeps): void => {
   app.post(
     '/api/agent/sessions/:session_id/stop',
     {
@@ -28,7 +27,7 @@ export const stopRoutes = (app: ApiApp, { store, queue, owner }: RouteDeps): voi
       if ((await cancelRun(store, run, owner)) === 'over') {
         throw new MgxError('RUN_OVER', `The run ${run_id} is over.`, `run_id: ${run_id}`, { session_id, run_id })
       }
-      await hintQueue(queue, run, request.log)
+      await hints.give(run)
       return reply.code(202).send({ session_id, run_id, status: 'stopping' as const })
     },
   )
