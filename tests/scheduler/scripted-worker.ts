@@ -86,7 +86,7 @@ const configOf = (root: string, { config, timings }: WorkerOptions): WorkerConfi
 /** What all workers of a test share. */
 export type Shared = {
   readonly store: Store
-  readonly queue: ScriptedQueue
+  readonly queue: JobQueue & Partial<Pick<ScriptedQueue, 'abandon'>>
   readonly engine: ScriptedEngine
   readonly engineId: string
   readonly root: string
@@ -150,7 +150,7 @@ export const createScriptedWorker = (shared: Shared, options: WorkerOptions): Sc
     await Promise.allSettled(byHand)
   }
   const abandon = () => {
-    if (consumer) shared.queue.abandon(consumer)
+    if (consumer) shared.queue.abandon?.(consumer)
   }
   return {
     ctx,
