@@ -30,6 +30,8 @@ export const Attestation = z.object({
   /** Every check is. */
   ok: z.boolean(),
   quota: QuotaInForce,
+  /** Where commands may connect to, and whether they have no other way out. */
+  egress: z.object({ allow: z.union([z.string(), z.array(z.string())]), enforced: z.boolean() }).optional(),
   checks: z.array(AttestedCheck),
 })
 export type Attestation = z.infer<typeof Attestation>

@@ -30,5 +30,5 @@ export const statusOf = (cause: Cause): RunStatus => CAUSES[cause]
 /** Why an engine could not start a run; a subset of the causes. */
 export type StartFailure = Extract<
   Cause,
-  'engine_unavailable' | 'image_missing' | 'start_failed' | 'workspace_unavailable'
+  'engine_unavailable' | 'image_missing' | 'start_failed' | 'workspace_unavailable' | 'disk_full'
 >

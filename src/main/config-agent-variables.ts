@@ -16,6 +16,18 @@ const workspaceVariables = {
     shape: field.text.regex(/^(\/|[A-Za-z]:[\\/])/),
     otherwise: 'WORKSPACES_ROOT',
   },
+  AGENT_WORKSPACE_QUOTA: {
+    says: 'What one workspace may hold on disk. It is watched: a run that goes beyond it ends as disk_full.',
+    rule: 'must be a size of at least 16m: a whole number with k, m or g behind it, or of bytes',
+    shape: field.bytes(16 * MIB),
+    otherwise: 'no quota',
+  },
+  AGENT_DISK_RESERVE: {
+    says: 'What stays free on the disk of the workspaces, at most a tenth of it: below that no run is begun, and the one that writes most ends as disk_full.',
+    rule: 'must be a size: a whole number with k, m or g behind it, or of bytes; 0 for none',
+    shape: field.bytes(0),
+    fallback: '512m',
+  },
   MGX_INSTALLATION: {
     says: 'Name of this installation on container labels. A worker touches containers of its own installation only.',
     rule: 'must be 1 to 63 characters: a letter or digit first, then letters, digits, "_", "." or "-"',

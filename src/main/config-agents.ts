@@ -148,6 +148,10 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
       pids: values.AGENT_CONTAINER_PIDS_LIMIT,
       tmpBytes: values.AGENT_TMP_SIZE,
     },
+    disk: {
+      reserveBytes: values.AGENT_DISK_RESERVE,
+      ...(values.AGENT_WORKSPACE_QUOTA !== undefined && { quotaBytes: values.AGENT_WORKSPACE_QUOTA }),
+    },
     workspacesRoot: values.WORKSPACES_ROOT,
     hostWorkspacesRoot,
     taskTimeoutSeconds: values.AGENT_TASK_TIMEOUT_SECONDS,

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { reserveOn } from '#scheduler/disk-guard.ts'
+import { diskProbe } from '#scheduler/disk-probe.ts'
 import { type Check, type Finding, failure, ok, warning } from './doctor-report.ts'
 
 const MIB = 1024 ** 2
@@ -40,11 +42,12 @@ const moveThrough = async (root: string): Promise<void> => {
 }
 
 const spaceFinding = async (root: string, reserve: number): Promise<Finding> => {
-  const { bavail, bsize, files, ffree } = await statfs(root)
-  const free = bavail * bsize
+  const { files, ffree } = await statfs(root)
+  const space = await diskProbe.space(root)
+  const { free } = space
   const says = `${(free / GIB).toFixed(1)} GB free`
   const remedy = `Free some, or move WORKSPACES_ROOT (${root}) to a larger disk.`
-  if (free < reserve) return failure('free space', `${says}, less than is kept free`, remedy)
+  if (free < reserveOn(space, reserve)) return failure('free space', `${says}, less than is kept free`, remedy)
   if (files > 0 && ffree < files / 100) return warning('free space', `${says}, and few inodes (${ffree})`, remedy)
   return free < 5 * GIB ? warning('free space', says, remedy) : ok('free space', says)
 }
@@ -64,7 +67,7 @@ const workspaces = async (root: string, reserve: number): Promise<Finding[]> => 
 }
 
 /** What this machine itself must have. `reserve`: bytes that are to stay free. */
-export const machineChecks = (root: string, reserve = GIB): readonly Check[] => [
+export const machineChecks = (root: string, reserve: number): readonly Check[] => [
   {
     name: 'machine',
     remedy: 'Look at /proc.',

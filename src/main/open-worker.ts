@@ -3,6 +3,8 @@ import { hostname } from 'node:os'
 import type { Logger } from 'pino'
 import type { JobQueue } from '#queue/job-queue.ts'
 import { createClaims } from '#scheduler/claims.ts'
+import { createDiskGuard } from '#scheduler/disk-guard.ts'
+import { diskProbe } from '#scheduler/disk-probe.ts'
 import { openGateway } from '#scheduler/gateway.ts'
 import { openWarmPool } from '#scheduler/warm-pool.ts'
 import { startWorker } from '#scheduler/worker.ts'
@@ -85,6 +87,7 @@ const open = async ({
       held: new Set(),
       claims: createClaims(worker.workspacesRoot),
       ...(pool && { pool, warmBytes: pool.bytes }),
+      disk: createDiskGuard({ ...worker.disk, root: worker.workspacesRoot, probe: diskProbe, log }),
       ...(served && { gateway: served }),
     }),
   )

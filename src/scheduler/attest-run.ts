@@ -12,7 +12,8 @@ const attest = async (ctx: WorkerContext, owned: OwnedRun, signal: AbortSignal):
   const asking = untilDone(() => engine.attest(owned.run), signal)
   const facts = await within(asking, PATIENCE_MS, signal)
   if (facts === undefined) return
-  const about = { engine: engine.name, quota: { kind: 'none' }, readAt: new Date() } as const
+  const { egress } = owned.run
+  const about = { engine: engine.name, egress, quota: ctx.disk?.quota ?? { kind: 'none' as const }, readAt: new Date() }
   const attestation = attestationOf(sandboxSpec(owned.run, config), facts, about)
   const gaps = attestation.checks.filter(({ ok }) => !ok)
   if (gaps.length > 0 && attestation.source !== 'none') {

@@ -1,5 +1,6 @@
 import type { Attestation, AttestedCheck, QuotaInForce } from '#contracts/attestation.ts'
 import { GATEWAY_MOUNT } from '#contracts/job.ts'
+import type { Run } from '#contracts/run.ts'
 import type { SandboxFacts, SandboxSpec } from './engines/engine.ts'
 import { type KernelFacts, readKernelTexts } from './engines/kernel-files.ts'
 
@@ -85,13 +86,33 @@ const nothingEnforced = (spec: SandboxSpec): AttestedCheck[] => {
   return asked.map(({ name, asked: what }) => ({ name, asked: what, enforced: 'nothing', ok: false }))
 }
 
+type Egress = NonNullable<Run['egress']>
+
+const wordsOf = ({ allow }: Egress): string | string[] => (typeof allow === 'string' ? allow : [...allow])
+
+/** Where nothing narrower than everything was asked, and agents reach their network by themselves, there is nothing to hold. */
+const egressChecks = (egress: Egress | undefined): AttestedCheck[] => {
+  if (egress === undefined || (egress.allow === 'all' && !egress.enforced)) return []
+  const asked = String(wordsOf(egress))
+  return [same('egress', asked, egress.enforced ? asked : 'everything')]
+}
+
+type About = {
+  readonly engine: string
+  readonly quota: QuotaInForce
+  /** As the run has it. */
+  readonly egress?: Egress | undefined
+  readonly readAt: Date
+}
+
 /** What was asked for a container against what holds it. Pure. */
 export const attestationOf = (
   spec: SandboxSpec,
   facts: SandboxFacts,
-  { engine, quota, readAt }: { readonly engine: string; readonly quota: QuotaInForce; readonly readAt: Date },
+  { engine, quota, egress, readAt }: About,
 ): Attestation => {
-  const checks = facts.kind === 'container' ? checksOf(spec, facts) : nothingEnforced(spec)
+  const held = facts.kind === 'container' ? checksOf(spec, facts) : nothingEnforced(spec)
+  const checks = [...held, ...egressChecks(egress)]
   return {
     session_id: spec.session_id,
     run_id: spec.run_id,
@@ -103,6 +124,7 @@ export const attestationOf = (
     read_at: readAt.toISOString(),
     ok: checks.every(({ ok }) => ok),
     quota,
+    ...(egress && { egress: { ...egress, allow: wordsOf(egress) } }),
     checks,
   }
 }

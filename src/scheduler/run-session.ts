@@ -1,4 +1,5 @@
-import { RESULT_TEXT } from '#contracts/run.ts'
+import { join } from 'node:path'
+import { RESULT_TEXT, type Run } from '#contracts/run.ts'
 import type { JobHandler, JobOutcome } from '#queue/job-queue.ts'
 import { announceRun } from '#store/announce.ts'
 import { startAttesting } from './attest-run.ts'
@@ -120,6 +121,13 @@ const startAnew = async (
   return agentStart === undefined ? renewToken(owned, { restarts: 1 }, { miss: 'handoff_failed', again: true }) : LOST
 }
 
+const watchDisk = ({ disk, config }: WorkerContext, run: Run, starting: boolean, signal: AbortSignal) => {
+  const { workspace_id } = run
+  return disk === undefined
+    ? []
+    : [disk.watch({ workspace_id, path: join(config.workspacesRoot, workspace_id), starting }, signal)]
+}
+
 /** From take-up to the end of the run, or to the hand-back. */
 const runSession = async (
   ctx: WorkerContext,
@@ -137,7 +145,10 @@ const runSession = async (
   if (early !== undefined) return endRun(ctx, owned, ...causeOf(early))
 
   const health: EngineHealth = { away: false }
-  const decided = watchLogAndDeadline(ctx, owned.run, after, health, signal)
+  const decided = Promise.race([
+    watchLogAndDeadline(ctx, owned.run, after, health, signal),
+    ...watchDisk(ctx, owned.run, firstToken !== undefined, signal),
+  ])
   decided.catch(() => {})
   const watch: Watch = { ctx, owned, decided, health, signal }
   const known = { agentStarted: marks.agentStart !== undefined, firstToken }

@@ -5,6 +5,7 @@ import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
 import type { Claims } from './claims.ts'
+import type { DiskGuard, DiskLimits } from './disk-guard.ts'
 import type { SandboxEngine, SandboxLimits } from './engines/engine.ts'
 import type { WarmPool } from './warm-pool.ts'
 
@@ -75,6 +76,7 @@ export type WorkerConfig = {
   readonly maxRunningPerTenant?: number
   /** Bytes that all containers of the engine may have together, by their limits; absent = not counted. */
   readonly memoryBytes?: number
+  readonly disk: DiskLimits
   /** The workspaces as this process sees them, and as the engine's host does. */
   readonly workspacesRoot: string
   readonly hostWorkspacesRoot: string
@@ -100,6 +102,8 @@ export type WorkerContext = {
   readonly engine: SandboxEngine
   readonly engineId: string
   readonly gateway?: RunGateway
+  /** Absent = nobody watches the disk. */
+  readonly disk?: DiskGuard
   readonly log: Logger
   readonly config: WorkerConfig
   /** This process, in `run.owner`. */

@@ -20,6 +20,8 @@ export type Findings = {
   readonly processes: readonly string[]
   readonly key_seen: readonly string[]
   readonly environment: readonly string[]
+  /** Variables whose value is an address with a password. */
+  readonly credentials: readonly string[]
   readonly interfaces: readonly string[]
   readonly block_devices: readonly string[]
   readonly tmp_bytes: number | string
@@ -60,7 +62,7 @@ export type Asked = {
 
 /** What the command's own environment may name; the value of none is a secret. */
 const HARMLESS =
-  /^(PATH|HOME|LANG|LC_\w+|TERM|TMPDIR|TZ|USER|PWD|OLDPWD|SHLVL|_|CI|PAGER|GIT_\w+|MGX_CALL|NODE_USE_SYSTEM_CA|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|REQUESTS_CA_BUNDLE)$/
+  /^(PATH|HOME|LANG|LC_\w+|TERM|TMPDIR|TZ|USER|PWD|OLDPWD|SHLVL|_|CI|PAGER|GIT_\w+|MGX_CALL|NODE_USE_SYSTEM_CA|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|(HTTPS?|https?|NO|no)_(PROXY|proxy)|NODE_USE_ENV_PROXY|YARN_HTTPS?_PROXY)$/
 
 const KNOWN_PROCESS = /^(tini|node|node-MainThread|MainThread|bash|sh|python3?(\.\d+)?)$/
 
@@ -126,6 +128,7 @@ const secretRows = (found: Findings): Row[] => [
     return row(`secrets of the runner, by ${route}`, 'denied', got.join(', ') || 'denied', got.length === 0)
   }),
   none('the key of the model in any process', found.key_seen),
+  none('variables with a password in them', found.credentials),
   none(
     'variables that could hold a secret',
     found.environment.filter((name) => !HARMLESS.test(name)),

@@ -270,6 +270,7 @@ findings = {
     **walk(),
     "processes": names_of_processes(), "key_seen": reads_key(), "secrets": secrets(),
     "environment": sorted(os.environ),
+    "credentials": sorted(name for name, value in os.environ.items() if "://" in value and "@" in value),
     "interfaces": sorted(name for _, name in socket.if_nameindex()), "reaches": reaches(),
     "core": "unlimited" if core == resource.RLIM_INFINITY else core,
     "tmp_bytes": fills("/tmp", 160 * MIB), "home_bytes": fills(os.path.expanduser("~"), 160 * MIB),

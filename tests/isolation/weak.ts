@@ -55,7 +55,7 @@ export const probeWeak = async (client: Docker, image: string): Promise<Findings
   const container = await client.createContainer({
     Image: image,
     User: '0:0',
-    Env: [`OPENAI_API_KEY=${KEY}`],
+    Env: [`OPENAI_API_KEY=${KEY}`, 'HTTP_PROXY=http://user:password@proxy'],
     Entrypoint: ['bash', '-c', 'node -e "setTimeout(() => {}, 600_000)"; exit'],
     HostConfig: hostConfig(dir),
   })

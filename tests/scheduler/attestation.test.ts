@@ -158,6 +158,19 @@ test('a kernel that does not count swap: safe only where the machine has none', 
   assert.equal(readKernelTexts({ ...uncounted, swaps: `${header}/swap file 1 0 -2\n` }).swapBytes, undefined)
 })
 
+test('egress: enforced or a gap; where nothing was asked and nothing holds it, no check', () => {
+  const about = { engine: 'docker', quota: { kind: 'none' }, readAt: new Date(0) } as const
+  const of = (allow: 'all' | string[], enforced: boolean) => {
+    const { checks, egress } = attestationOf(spec, container(V2), { ...about, egress: { allow, enforced } })
+    assert.deepEqual(egress, { allow, enforced })
+    return checks.filter(({ name }) => name === 'egress').map(({ asked, enforced: got, ok }) => `${asked} ${got} ${ok}`)
+  }
+  assert.deepEqual(of('all', true), ['all all true'])
+  assert.deepEqual(of(['a.org', 'b.org'], true), ['a.org,b.org a.org,b.org true'])
+  assert.deepEqual(of(['a.org'], false), ['a.org everything false'])
+  assert.deepEqual(of('all', false), [])
+})
+
 test('an engine that isolates nothing says so in every line', () => {
   const { ok, source, checks } = attest({ kind: 'nothing', containerId: 'p1' })
   assert.deepEqual([ok, source], [false, 'none'])

@@ -16,6 +16,7 @@ const config: WorkerConfig = {
   egress: [{ kind: 'any' }],
   extraHosts: ['model:host-gateway'],
   limits: { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 },
+  disk: { reserveBytes: 0 },
   workspacesRoot: '/srv/workspaces',
   hostWorkspacesRoot: '/home/op/workspaces',
   taskTimeoutSeconds: 1800,

@@ -71,6 +71,7 @@ const configOf = (root: string, { config, timings }: WorkerOptions): WorkerConfi
   egress: [{ kind: 'any' }],
   extraHosts: [],
   limits: { memoryBytes: 1, cpuQuota: 1, pids: 1, tmpBytes: 1 },
+  disk: { reserveBytes: 0 },
   workspacesRoot: root,
   hostWorkspacesRoot: root,
   taskTimeoutSeconds: 1800,

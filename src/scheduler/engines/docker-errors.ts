@@ -94,7 +94,7 @@ const START_RULES: readonly StartRule[] = [
   },
   {
     matches: (message) => /no space left on device/i.test(message),
-    failure: 'start_failed',
+    failure: 'disk_full',
     remedy: () => "Free disk space where Docker keeps its data (`docker system df`), on the daemon's machine.",
   },
 ]

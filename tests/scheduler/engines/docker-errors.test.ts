@@ -44,7 +44,7 @@ const CASES: readonly [Error, StartFailure, RegExp][] = [
     'start_failed',
     /docker run --rm/,
   ],
-  [answered(500, 'mkdir /var/lib/docker/x: no space left on device'), 'start_failed', /disk/],
+  [answered(500, 'mkdir /var/lib/docker/x: no space left on device'), 'disk_full', /disk/],
   [answered(404, 'No such container: 123'), 'start_failed', /removed it/],
   [answered(400, 'OCI runtime create failed: exec: "/nothing": no such file'), 'start_failed', /mgx:latest/],
   [broken('ENOENT'), 'engine_unavailable', /Start Docker/],
