@@ -90,9 +90,9 @@ export const isDue = (
   return age >= Math.max(LATEST_MS, COUNTING_PART * known.cost)
 }
 
-const count = async (known: Known, free: number, probe: DiskProbe): Promise<void> => {
+const count = async (known: Known, free: number, probe: DiskProbe, urgent = false): Promise<void> => {
   const start = Date.now()
-  const used = await probe.used(known.path, known.signal)
+  const used = await probe.used(known.path, urgent, known.signal)
   Object.assign(known, { before: known.used, used, countedAt: Date.now(), cost: Date.now() - start, freeThen: free })
 }
 
@@ -126,7 +126,7 @@ const lookAtReserve = async (watched: ReadonlySet<Known>, space: DiskSpace, opti
   for (const known of [...watched]) {
     if (isShort && known.starting && !known.seen) known.end(diskShort(space, reserve, known.workspace_id))
     known.seen = true
-    if (isShort && !known.signal.aborted) await count(known, space.free, options.probe)
+    if (isShort && !known.signal.aborted) await count(known, space.free, options.probe, true)
   }
   const one = isShort ? fastest(watched) : undefined
   one?.end(diskShort(space, reserve, one.workspace_id))

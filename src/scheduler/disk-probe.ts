@@ -8,8 +8,11 @@ export type DiskSpace = { readonly free: number; readonly total: number }
 
 /** How much there is, and how much is left. */
 export type DiskProbe = {
-  /** Bytes on disk of everything below a directory (or below what a link there leads to); 0 where there is none. */
-  used(path: string, signal: AbortSignal): Promise<number>
+  /**
+   * Bytes on disk of everything below a directory (or below what a link there leads to); 0 where there is none.
+   * `urgent`: before the other work of the machine, not behind it.
+   */
+  used(path: string, urgent: boolean, signal: AbortSignal): Promise<number>
   space(path: string): Promise<DiskSpace>
 }
 
@@ -19,11 +22,11 @@ const KIB = 1024
  * `du`, and not a walk of our own: a process of its own at low priority keeps ten thousands of `stat` off the threads that
  * this one shares among all its runs, and counts a file with two names once.
  */
-const diskUsage = async (path: string, signal: AbortSignal): Promise<number> => {
+const diskUsage = async (path: string, urgent: boolean, signal: AbortSignal): Promise<number> => {
   const child = spawn('du', ['-s', '-k', '-x', '-H', '--', path], { signal, stdio: ['ignore', 'pipe', 'ignore'] })
   const ended = once(child, 'close')
   ended.catch(() => {})
-  if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
+  if (child.pid !== undefined && !urgent) setPriority(child.pid, constants.priority.PRIORITY_LOW)
   let said = ''
   for await (const chunk of child.stdout) said += chunk
   await ended

@@ -64,14 +64,15 @@ test('which quota is in force is in the attestation', LIMIT, async (t) => {
   assert.deepEqual(await of({}), { kind: 'none' })
 })
 
-/** A file system of 64 MB in memory. Undefined where this user cannot mount one. */
+/** A file system of 512 MB in memory, most of which is used: 51 MB are kept free, and 40 MB are left until then. Undefined where this user cannot mount one. */
 const smallDisk = async (t: TestContext): Promise<string | undefined> => {
   const stack = new AsyncDisposableStack()
   t.after(() => stack.disposeAsync())
   const dir = await tempDir({ after: (fn) => stack.defer(fn as () => Promise<void>) })
-  const { code } = await runCommand('mount', ['-t', 'tmpfs', '-o', 'size=64m,mode=755', 'tmpfs', dir])
+  const { code } = await runCommand('mount', ['-t', 'tmpfs', '-o', 'size=512m,mode=755', 'tmpfs', dir])
   if (code !== 0) return undefined
   stack.defer(async () => void (await runCommand('umount', ['-l', dir])))
+  await writeFile(join(dir, 'used'), Buffer.alloc(421 * MIB))
   return dir
 }
 
@@ -85,7 +86,7 @@ test(
     const idle = finishOf(server, 'idle', 'bash until [ -e go ]; do sleep 0.1; done')
     const over = await finishOf(server, 'greedy', writing(100))
     assert.equal(over.cause, 'disk_full')
-    assert.match(over.error ?? '', /^The disk of the workspaces has \d+ MB free, 7 MB are kept free/)
+    assert.match(over.error ?? '', /^The disk of the workspaces has \d+ MB free, 52 MB are kept free/)
     const { bavail, bsize } = await statfs(root)
     assert.ok(bavail * bsize > 0, 'there is room left')
     const refused = await finishOf(server, 'new', 'bash echo fine')

@@ -26,7 +26,8 @@ export const ASKED: Asked = {
   pids: LIMITS.pids,
   cpuQuota: LIMITS.cpuQuota,
   tmpBytes: 96 * MIB,
-  mounts: ['/run/mgx ro', '/workspace rw'],
+  // In the image /workspace is a link to it.
+  mounts: ['/mnt/workspace rw', '/run/mgx ro'],
   sockets: ['/run/mgx/gw.sock'],
 }
 

@@ -77,11 +77,11 @@ test('a file with two names counts once, and what is not there counts nothing', 
   const { root, workspace } = await open(t, { reserveBytes: 0 })
   await workspace('w1', 3)
   const { signal } = new AbortController()
-  const before = await diskProbe.used(join(root, 'w1'), signal)
+  const before = await diskProbe.used(join(root, 'w1'), false, signal)
   await link(join(root, 'w1/file'), join(root, 'w1/again'))
-  assert.equal(await diskProbe.used(join(root, 'w1'), signal), before)
+  assert.equal(await diskProbe.used(join(root, 'w1'), false, signal), before)
   assert.ok(before >= 3 * MIB)
-  assert.equal(await diskProbe.used(join(root, 'nothing'), signal), 0)
+  assert.equal(await diskProbe.used(join(root, 'nothing'), false, signal), 0)
 })
 
 test('a disk that runs full ends the run that writes most, and refuses new ones', async (t) => {
