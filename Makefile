@@ -5,11 +5,11 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup doctor demo dev check format test chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
+.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 	@echo 'SETUP=none installs nothing on the system: it says what is missing instead.'
 
 setup: ## npm packages and Node 26 (installs npm and libatomic1 as root on Debian)
@@ -45,6 +45,11 @@ chaos: ## kill everything under SESSIONS=40 sessions (SEED, DURATION, PLACES, FA
 	@$(setup)
 	@sh scripts/docker.sh
 	@node tests/chaos/harness/main.ts
+
+test-kubernetes: ## the Kubernetes engine, on the cluster of KUBECONFIG
+	@$(setup)
+	@[ -n "$$KUBECONFIG" ] || echo 'NO CLUSTER: set KUBECONFIG to a kubeconfig of an administrator. Every test of Kubernetes is skipped.'
+	@MGX_TEST_KUBERNETES_LOAD="$$KUBERNETES_LOAD" node tests/run.ts kubernetes
 
 base-image: ## mgx-base:local, the base image made from Debian packages (needs root, no registry)
 	@sh scripts/docker.sh

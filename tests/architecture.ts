@@ -25,6 +25,7 @@ const DRIVERS: Record<string, RegExp> = {
   bullmq: /^src\/queue\//,
   ioredis: /^src\/queue\//,
   dockerode: /^src\/scheduler\/engines\//,
+  '@kubernetes': /^src\/scheduler\/engines\/kubernetes-connect\.ts$/,
   fastify: /^src\/api\//,
   '@fastify': /^src\/api\//,
 }

@@ -26,6 +26,10 @@ export type SandboxExit = {
   readonly code: number | null
   /** `lost`: the engine knows no such container any more; `killed`: a signal, not the kernel's OOM killer. */
   readonly reason: 'exited' | 'oom' | 'killed' | 'lost'
+  /** What the engine knows beyond that, in its own words. */
+  readonly detail?: string
+  /** `lost`, and nobody has seen it end: it may go on behind a partition. */
+  readonly unproven?: true
 }
 
 /** Kept with the run and as the queue job's return value. */

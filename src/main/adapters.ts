@@ -66,12 +66,27 @@ const createDocker = async (settings: EngineSettings, worker: WorkerConfig, log:
   }
 }
 
+const createKubernetes = async (settings: EngineSettings, worker: WorkerConfig, log: Logger): Promise<ChosenEngine> => {
+  const { createKubernetesEngine } = await import('#scheduler/engines/kubernetes.ts')
+  const { pendingMs, ...cluster } = settings.kubernetes
+  const engine = createKubernetesEngine({
+    ...cluster,
+    installation: settings.installation,
+    image: settings.image,
+    stopGraceMs: worker.timings.stopGrace,
+    patience: { pending: pendingMs },
+    log,
+  })
+  return { engine, check: () => engine.check() }
+}
+
 export const createEngine = async (
   settings: EngineSettings,
   worker: WorkerConfig,
   log: Logger,
 ): Promise<ChosenEngine> => {
   if (settings.kind === 'docker') return createDocker(settings, worker, log)
+  if (settings.kind === 'kubernetes') return createKubernetes(settings, worker, log)
   const { createProcessEngine } = await import('#scheduler/engines/process.ts')
   const stateDir = join(worker.workspacesRoot, '.mgx', 'processes')
   const engine = createProcessEngine({ stateDir, command: RUNNER_COMMAND, production: settings.production, log })

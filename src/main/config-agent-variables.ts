@@ -1,4 +1,5 @@
 import * as field from './config-fields.ts'
+import { KUBERNETES } from './config-kubernetes-variables.ts'
 import type { Variable } from './config-variables.ts'
 
 const MIB = 1024 ** 2
@@ -38,9 +39,9 @@ const workspaceVariables = {
 
 const engineVariables = {
   ENGINE: {
-    says: 'What runs the agents: docker, or process, which isolates nothing, cannot enforce AGENT_EGRESS, and is for development.',
-    rule: 'must be docker or process',
-    shape: field.text.regex(/^(docker|process)$/).transform((value) => (value === 'docker' ? 'docker' : 'process')),
+    says: 'What runs the agents: docker, kubernetes, or process, which isolates nothing, cannot enforce AGENT_EGRESS, and is for development.',
+    rule: 'must be docker, kubernetes or process',
+    shape: field.oneOf('docker', 'kubernetes', 'process'),
     otherwise: 'docker; make demo and npm run dev take process where no Docker answers',
   },
   DOCKER_HOST: {
@@ -208,6 +209,7 @@ const egressVariables = {
 export const AGENTS = {
   workspaces: workspaceVariables,
   engine: engineVariables,
+  kubernetes: KUBERNETES,
   runs: runVariables,
   channel: channelVariables,
   egress: egressVariables,

@@ -7,13 +7,29 @@ import { modelApi, required } from './config-rules.ts'
 import type { GENERAL } from './config-variables.ts'
 import { ConfigError, type Values } from './read-env.ts'
 
+/** What can run agents. */
+export type EngineKind = 'docker' | 'process' | 'kubernetes'
+
 export type EngineSettings = {
-  readonly kind: 'docker' | 'process'
+  readonly kind: EngineKind
   readonly installation: string
   readonly image: string
   readonly network: string
   /** NODE_ENV=production: the process engine then refuses. */
   readonly production: boolean
+  readonly kubernetes: KubernetesSettings
+}
+
+/** What the Kubernetes engine alone has to know. */
+export type KubernetesSettings = {
+  readonly namespace: string
+  readonly kubeconfig?: string
+  readonly claim?: string
+  /** 0 to 1. */
+  readonly cpuShare: number
+  readonly pendingMs: number
+  readonly runtimeClass?: string
+  readonly pullSecret?: string
 }
 
 /** Who this process is; `undefined` where the system has no such numbers. */
@@ -29,6 +45,7 @@ export const thisMachine = (): Machine => ({ uid: process.getuid?.(), gid: proce
 type AgentValues = Values<
   (typeof AGENTS)['workspaces'] &
     (typeof AGENTS)['engine'] &
+    (typeof AGENTS)['kubernetes'] &
     (typeof AGENTS)['runs'] &
     (typeof AGENTS)['channel'] &
     (typeof AGENTS)['egress'] &
@@ -164,12 +181,32 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
   }
 }
 
-export const engineSettings = (
-  values: { readonly NODE_ENV: string | undefined },
-  worker: WorkerConfig,
-): Omit<EngineSettings, 'kind'> => ({
+type EngineValues = { readonly NODE_ENV: string | undefined } & Values<(typeof AGENTS)['kubernetes']>
+
+const kubernetesSettings = (values: EngineValues): KubernetesSettings => ({
+  namespace: values.KUBERNETES_NAMESPACE,
+  cpuShare: values.KUBERNETES_CPU_REQUEST_PERCENT / 100,
+  pendingMs: values.KUBERNETES_PENDING_SECONDS * 1000,
+  ...(values.KUBECONFIG !== undefined && { kubeconfig: values.KUBECONFIG }),
+  ...(values.KUBERNETES_WORKSPACE_CLAIM !== undefined && { claim: values.KUBERNETES_WORKSPACE_CLAIM }),
+  ...(values.KUBERNETES_RUNTIME_CLASS !== undefined && { runtimeClass: values.KUBERNETES_RUNTIME_CLASS }),
+  ...(values.KUBERNETES_PULL_SECRET !== undefined && { pullSecret: values.KUBERNETES_PULL_SECRET }),
+})
+
+export const engineSettings = (values: EngineValues, worker: WorkerConfig): Omit<EngineSettings, 'kind'> => ({
   installation: worker.installation,
   image: worker.image,
   network: worker.network,
   production: values.NODE_ENV === 'production',
+  kubernetes: kubernetesSettings(values),
 })
+
+/** A pod cannot have a socket of the worker's machine, and no name for that machine. */
+export const guardKubernetes = (kind: EngineKind | undefined, { channel, extraHosts }: WorkerConfig): void => {
+  if (kind !== 'kubernetes' || channel.kind === 'direct') return
+  if (channel.tcpUrl !== undefined && extraHosts.length === 0) return
+  throw new ConfigError([
+    'ENGINE=kubernetes: pods reach the gateway over TCP; set GATEWAY_TCP_PORT, and GATEWAY_TCP_URL to the address of ' +
+      'this worker as pods see it (http://<its pod IP>:<port>)',
+  ])
+}

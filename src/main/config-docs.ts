@@ -15,6 +15,7 @@ export const SECTIONS: readonly Section[] = [
   { title: 'Database and queue', read: 'API, worker', variables: GENERAL.services },
   { title: 'Workspaces', read: 'worker, embedded mode', variables: AGENTS.workspaces },
   { title: 'Agent containers', read: 'worker, embedded mode', variables: AGENTS.engine },
+  { title: 'Kubernetes', read: 'worker, with ENGINE=kubernetes', variables: AGENTS.kubernetes },
   { title: 'Runs', read: 'worker, embedded mode', variables: AGENTS.runs },
   {
     title: 'Channel',

@@ -66,3 +66,11 @@ export const origins = list.refine((all) => all.every((one) => one === '*' || UR
 export const user = text.regex(/^[1-9]\d{0,9}:\d{1,10}$/)
 
 export const name = text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/)
+
+export const oneOf = <T extends string>(...words: readonly [T, ...T[]]) => text.pipe(z.enum(words))
+
+const DNS_LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+
+/** Names in Kubernetes (RFC 1123). */
+export const dnsLabel = text.regex(new RegExp(`^${DNS_LABEL}$`))
+export const dnsName = text.max(253).regex(new RegExp(`^${DNS_LABEL}(\\.${DNS_LABEL})*$`))

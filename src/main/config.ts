@@ -6,6 +6,7 @@ import { AGENTS } from './config-agent-variables.ts'
 import {
   type EngineSettings,
   engineSettings,
+  guardKubernetes,
   type Machine,
   ownUser,
   thisMachine,
@@ -58,6 +59,7 @@ const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...GENERAL.ser
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
+  ...AGENTS.kubernetes,
   ...AGENTS.runs,
   ...AGENTS.channel,
   ...AGENTS.egress,
@@ -129,6 +131,7 @@ export const workerConfig = (env: Env, machine: Machine = thisMachine()): Worker
     gateway: { model: modelApi(values), egress: egress(), ...(tcp && { tcp }) },
   }
   const kind = values.ENGINE ?? 'docker'
+  guardKubernetes(kind, worker)
   return {
     worker: kind === 'process' ? { ...worker, user: ownUser(machine) } : worker,
     engine: { ...engineSettings(values, worker), kind },
@@ -145,6 +148,7 @@ export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettin
   const egress = () => egressSettings(values, [values.PORT, values.GATEWAY_TCP_PORT])
   collect([() => guardListening(values), () => void workerSettings(values, machine), () => void privateRanges(values)])
   const worker = workerSettings(values, machine)
+  guardKubernetes(values.ENGINE, worker)
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
   const hasModel = values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
   return {

@@ -9,6 +9,8 @@ type Chosen = Pick<Embedded, 'engine' | 'noDocker' | 'model'>
 export const enginePlain = ({ engine, noDocker }: Chosen): string => {
   if (engine === 'docker')
     return 'Docker: each session works in a container of its own, without rights and within limits'
+  if (engine === 'kubernetes')
+    return 'Kubernetes: each session works in a pod of its own, without rights and within limits'
   const why = noDocker === undefined ? 'ENGINE=process asks for it.' : `Docker does not work here: ${noDocker}`
   return `plain processes. NO ISOLATION: the agent can do and reach whatever you can here. ${why}`
 }

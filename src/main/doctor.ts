@@ -1,6 +1,8 @@
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import { devConfig, workerConfig } from './config.ts'
+import type { EngineKind, EngineSettings } from './config-agents.ts'
 import { dockerChecks } from './doctor-docker.ts'
+import { kubernetesCheck } from './doctor-kubernetes.ts'
 import { machineChecks } from './doctor-machine.ts'
 import { type Check, type Finding, lineOf, runCheck, summaryOf, warning } from './doctor-report.ts'
 import { serviceChecks } from './doctor-services.ts'
@@ -13,7 +15,8 @@ import { runRoot } from './root.ts'
  */
 
 type Subject = {
-  readonly engine: 'docker' | 'process' | 'either'
+  readonly engine: EngineKind | 'either'
+  readonly settings: Omit<EngineSettings, 'kind'>
   readonly worker: WorkerConfig
   readonly services: readonly Check[]
 }
@@ -23,10 +26,15 @@ const isGiven = (value: string | undefined): boolean => (value ?? '').trim() !==
 const subjectOf = (env: Env): Subject => {
   if (['MONGODB_URL', 'REDIS_URL', 'MONGODB_URL_FILE', 'REDIS_URL_FILE'].some((name) => isGiven(env[name]))) {
     const settings = workerConfig(env)
-    return { engine: settings.engine.kind, worker: settings.worker, services: serviceChecks(settings) }
+    return {
+      engine: settings.engine.kind,
+      settings: settings.engine,
+      worker: settings.worker,
+      services: serviceChecks(settings),
+    }
   }
   const { engine, worker } = devConfig(env)
-  return { engine: engine.kind ?? 'either', worker, services: [] }
+  return { engine: engine.kind ?? 'either', settings: engine, worker, services: [] }
 }
 
 const PLAIN = warning(
@@ -36,8 +44,9 @@ const PLAIN = warning(
 )
 
 /** The embedded mode takes plain processes where no Docker works: then that is no failure of the host. */
-const engineFindings = async ({ engine, worker }: Subject): Promise<readonly Finding[]> => {
+const engineFindings = async ({ engine, settings, worker }: Subject): Promise<readonly Finding[]> => {
   if (engine === 'process') return [PLAIN]
+  if (engine === 'kubernetes') return runCheck(kubernetesCheck({ ...settings, kind: engine }, worker))
   const found = (await Promise.all(dockerChecks(worker).map(runCheck))).flat()
   const works = found.some(({ check, verdict }) => check === 'Docker' && verdict === 'ok')
   if (engine === 'docker' || works) return found

@@ -6,7 +6,7 @@ import { EngineError } from '#scheduler/engines/engine.ts'
 import type { Store } from '#store/store.ts'
 import { type ChosenEngine, createEngine, openQueue, openStore } from './adapters.ts'
 import type { DevSettings } from './config.ts'
-import { ownUser, thisMachine } from './config-agents.ts'
+import { type EngineKind, ownUser, thisMachine } from './config-agents.ts'
 import type { ModelApi } from './config-rules.ts'
 import { DEMO_MODEL, openDemoModel } from './demo-model.ts'
 import { openWorker } from './open-worker.ts'
@@ -18,7 +18,7 @@ import { reasonOf } from './until-there.ts'
 /** Everything in one process, running. */
 export type Embedded = AsyncDisposable & {
   readonly url: string
-  readonly engine: 'docker' | 'process'
+  readonly engine: EngineKind
   /** Why it is not Docker, where nobody asked for the process engine. */
   readonly noDocker?: string
   readonly model: { readonly name: string; readonly scripted: boolean }
@@ -30,7 +30,7 @@ type Choice = Pick<Embedded, 'engine' | 'noDocker'> & { readonly chosen: ChosenE
 /** An engine that was asked for must work; where nothing was said, Docker if it works here, else plain processes. */
 const chooseEngine = async (settings: DevSettings, log: Logger): Promise<Choice> => {
   const checked = async () => {}
-  const make = (kind: 'docker' | 'process') => createEngine({ ...settings.engine, kind }, settings.worker, log)
+  const make = (kind: EngineKind) => createEngine({ ...settings.engine, kind }, settings.worker, log)
   const asked = settings.engine.kind
   const first = await make(asked ?? 'docker')
   try {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StartFailure } from '#contracts/causes.ts'
 import { containerName, newRunId } from '#contracts/ids.ts'
+import type { SandboxExit } from '#contracts/run.ts'
 import { EngineError, type SandboxEngine, type SandboxRef, type SandboxSpec } from '#scheduler/engines/engine.ts'
 import type { Step } from './shell-runner.ts'
 
@@ -20,6 +21,10 @@ export type EngineBench = AsyncDisposable & {
   spoil(spec: SandboxSpec): { readonly spec: SandboxSpec; readonly failure: StartFailure }
   /** Where the claims are that the engine goes by. */
   readonly slotsRoot?: string
+  /** A directory that the engine's machines have as well; default: a temporary one. */
+  readonly workspaces?: string
+  /** How much output the engine keeps whole, where that is less than 5 MB. */
+  readonly logBytes?: number
   /** Where the engine can be out of reach. */
   readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
 }
@@ -57,10 +62,10 @@ const makeSpec = async (root: string, image: string, of: Partial<SandboxSpec>): 
 /** Opens the bench; whatever containers a test leaves are removed with it. */
 export const openGround = async (open: () => Promise<EngineBench>): Promise<Ground> => {
   await using stack = new AsyncDisposableStack()
-  const root = await mkdtemp(join(tmpdir(), 'mgx-engine-'))
+  const bench = stack.use(await open())
+  const root = await mkdtemp(join(bench.workspaces ?? tmpdir(), 'mgx-engine-'))
   stack.defer(() => rm(root, { recursive: true, force: true }))
   await chmod(root, 0o755)
-  const bench = stack.use(await open())
   stack.defer(async () => {
     await bench.outage?.end()
     for (const info of await bench.engine.list()) await bench.engine.remove(info)
@@ -90,6 +95,11 @@ export const readLogs = async (engine: SandboxEngine, ref: SandboxRef, signal = 
   const chunks = await Array.fromAsync(engine.logs(ref, signal))
   signal.throwIfAborted()
   return Buffer.concat(chunks).toString()
+}
+
+/** The engine knows nothing of it (any more). Whether that proves its death depends on the engine. */
+export const assertLost = ({ code, reason }: SandboxExit): void => {
+  assert.deepEqual({ code, reason }, { code: null, reason: 'lost' })
 }
 
 /** Lets a runner go on that waits for this file. */

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { newRunId } from '#contracts/ids.ts'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
 import { sleep } from '../helpers.ts'
-import { type Ground, leaveFile, readLogs, rejectsWith, soon, startSteps } from './engine-bench.ts'
+import { assertLost, type Ground, leaveFile, readLogs, rejectsWith, soon, startSteps } from './engine-bench.ts'
 import type { Step } from './shell-runner.ts'
 
 const LASTS: readonly Step[] = [{ do: 'onTerm', code: 0 }, { do: 'hang' }]
@@ -97,7 +97,7 @@ export const fencing = (ground: () => Ground) => {
     await engine.remove(old, containerId)
     assert.equal(await engine.find(old), undefined)
     assert.equal(await readLogs(engine, old), '')
-    assert.deepEqual(await engine.wait(old, soon()), { code: null, reason: 'lost' })
+    assertLost(await engine.wait(old, soon()))
 
     assert.equal((await engine.find(next))?.containerId, containerId)
     assert.equal((await engine.find(next))?.running, true)

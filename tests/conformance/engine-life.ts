@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { waitFor } from '../helpers.ts'
-import { type Ground, leaveFile, readLogs, rejectsWith, soon, startSteps } from './engine-bench.ts'
+import { assertLost, type Ground, leaveFile, readLogs, rejectsWith, soon, startSteps } from './engine-bench.ts'
 
 const LONG = 600_000
 
@@ -41,7 +41,7 @@ export const startAndEnd = (ground: () => Ground) => {
     await engine.remove(spec)
     await engine.remove(spec)
     assert.equal(await engine.find(spec), undefined)
-    assert.deepEqual(await engine.wait(spec, soon()), { code: null, reason: 'lost' })
+    assertLost(await engine.wait(spec, soon()))
     assert.equal(await readLogs(engine, spec), '')
   })
 
@@ -166,7 +166,7 @@ export const stopAndRemove = (ground: () => Ground) => {
     const spec = await newSpec()
     assert.equal(await engine.find(spec), undefined)
     assert.equal(await readLogs(engine, spec), '')
-    assert.deepEqual(await engine.wait(spec, soon()), { code: null, reason: 'lost' })
+    assertLost(await engine.wait(spec, soon()))
     await engine.stop(spec, 1000)
     await engine.remove(spec)
     await engine.remove(spec, 'nobody')

@@ -56,10 +56,10 @@ export const logs = (ground: () => Ground) => {
     await engine.remove(spec)
   })
 
-  test('5 MB come through whole to a slow reader', async () => {
-    const { engine, newSpec } = ground()
+  test('megabytes come through whole to a slow reader', async () => {
+    const { engine, newSpec, logBytes: bytes = BIG } = ground()
     const spec = await newSpec()
-    const { containerId } = await startSteps(ground(), engine, spec, [{ do: 'fill', bytes: BIG }])
+    const { containerId } = await startSteps(ground(), engine, spec, [{ do: 'fill', bytes }])
     const chunks: Uint8Array[] = []
     for await (const chunk of engine.logs(spec, soon())) {
       chunks.push(chunk)
@@ -67,7 +67,7 @@ export const logs = (ground: () => Ground) => {
     }
     const text = Buffer.concat(chunks).toString('latin1')
     const head = `I am ${containerId}\n`
-    assert.equal(text.length, head.length + BIG)
+    assert.equal(text.length, head.length + bytes)
     assert.equal(firstWrong(text.slice(head.length)), -1)
   })
 }

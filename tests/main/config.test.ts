@@ -201,3 +201,26 @@ describe('rules between variables', () => {
     )
   })
 })
+
+describe('Kubernetes', () => {
+  const KUBERNETES = { ENGINE: 'kubernetes', GATEWAY_TCP_PORT: '8100', GATEWAY_TCP_URL: 'http://10.0.0.7:8100' }
+
+  test('a namespace of its own, a quarter of the CPU promised, five minutes to begin', () => {
+    const { engine } = worker(KUBERNETES)
+    assert.equal(engine.kind, 'kubernetes')
+    assert.deepEqual(engine.kubernetes, { namespace: 'mgx-agents', cpuShare: 0.25, pendingMs: 300_000 })
+  })
+
+  test('a claim for the workspaces, a kubeconfig, a runtime class, a pull secret', () => {
+    const more = { KUBECONFIG: '/etc/k', KUBERNETES_WORKSPACE_CLAIM: 'w', KUBERNETES_RUNTIME_CLASS: 'gvisor' }
+    const { kubernetes } = worker({ ...KUBERNETES, ...more, KUBERNETES_PULL_SECRET: 'registry' }).engine
+    const { claim, kubeconfig, runtimeClass, pullSecret } = kubernetes
+    assert.deepEqual([claim, kubeconfig, runtimeClass, pullSecret], ['w', '/etc/k', 'gvisor', 'registry'])
+  })
+
+  test('pods reach the gateway over TCP, at an address that they know', () => {
+    const refused = (env: Record<string, string>) => onlyLine(() => worker({ ENGINE: 'kubernetes', ...env }))
+    assert.match(refused({}), /^ENGINE=kubernetes: .*GATEWAY_TCP_PORT/)
+    assert.match(refused({ GATEWAY_TCP_PORT: '8100' }), /^ENGINE=kubernetes: .*GATEWAY_TCP_URL/)
+  })
+})

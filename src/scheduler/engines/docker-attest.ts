@@ -6,6 +6,7 @@ import { callError } from './docker-errors.ts'
 import { demultiplex } from './docker-logs.ts'
 import type { SandboxFacts, SandboxRef } from './engine.ts'
 import { KERNEL_FILES, type KernelFile, type KernelTexts } from './kernel-files.ts'
+import { PRINT_KERNEL_FILES, printedTexts } from './kernel-files-printed.ts'
 
 const NAMES = Object.keys(KERNEL_FILES) as KernelFile[]
 
@@ -36,30 +37,18 @@ const fromHost = async (pid: number, containerId: string): Promise<KernelTexts |
   return read.mounts === undefined ? undefined : read
 }
 
-const textsIn = (output: string): KernelTexts => {
-  const byPath = new Map(NAMES.map((name) => [KERNEL_FILES[name] as string, name]))
-  const texts: Partial<Record<KernelFile, string>> = {}
-  for (const part of output.split(/^==> /m).slice(1)) {
-    const [, path = '', text = ''] = /^(\S+) <==\n(.*)$/s.exec(part) ?? []
-    const name = byPath.get(path)
-    if (name !== undefined) texts[name] = text
-  }
-  return texts
-}
-
 /**
  * The same files by one command in the container. As root without any capability, because what runs as the agent's user
  * could be made to lie by the agent (ptrace); there is no secret in the container's environment that it could inherit.
  */
 const byExec = async (container: Docker.Container): Promise<KernelTexts> => {
-  const command = ['head', '-v', '-c', '65536', ...Object.values(KERNEL_FILES)]
-  const options = { Cmd: command, User: '0:0', AttachStdout: true, AttachStderr: false }
+  const options = { Cmd: [...PRINT_KERNEL_FILES], User: '0:0', AttachStdout: true, AttachStderr: false }
   const output = await within(CALL_MS, async (abortSignal) => {
     const exec = await container.exec({ ...options, abortSignal })
     const stream = (await exec.start({ hijack: false, stdin: false, abortSignal })) as Readable
     return Buffer.concat(await Array.fromAsync(demultiplex(stream))).toString()
   })
-  return textsIn(output)
+  return printedTexts(output)
 }
 
 /** Gone, or not running (any more). */

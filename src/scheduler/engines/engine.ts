@@ -82,7 +82,7 @@ export class EngineError extends Error {
 }
 
 /**
- * Port: what can start and stop agent containers: docker, process, later kubernetes. Addressed by session and run, so a
+ * Port: what can start and stop agent containers: docker, process, kubernetes. Addressed by session and run, so a
  * worker that restarted needs no handle.
  *
  * `engineId`: this daemon or cluster; the same for every worker of it, and after its restart.
