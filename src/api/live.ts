@@ -17,10 +17,11 @@ export type LiveResponse = {
 export type LiveResponses = {
   readonly size: number
   /**
-   * Takes the response out of Fastify's hands (and its handler time-out) and runs `work` on it. Ends the response when
-   * `work` is done, and breaks the connection off when it fails, so that nobody takes half an answer for a whole one.
+   * Takes the response out of Fastify's hands (and its handler time-out) and begins `work` on it: what a handler keeps must not
+   * wait in memory beside thousands of idle streams. Ends the response when `work` is done, and breaks the connection off when
+   * it fails, so that nobody takes half an answer for a whole one.
    */
-  hold(reply: FastifyReply, work: (live: LiveResponse) => Promise<void>): Promise<FastifyReply>
+  hold(reply: FastifyReply, work: (live: LiveResponse) => Promise<void>): FastifyReply
 }
 
 /** Settles as `wait` does, or resolves as soon as `signal` aborts. Leaves no listener behind. */
@@ -39,23 +40,21 @@ const drained = (raw: ServerResponse, signal: AbortSignal): Promise<void> => {
   return orAborted(promise, signal).finally(() => raw.off('drain', resolve))
 }
 
-const hold = async (
-  reply: FastifyReply,
-  leave: AbortController,
+const hold = (
+  { raw, log }: FastifyReply,
+  { signal }: AbortController,
   work: (live: LiveResponse) => Promise<void>,
-): Promise<void> => {
-  const { raw } = reply
-  const { signal } = leave
+): void => {
   const write = async (chunk: string | Uint8Array) => {
     if (!signal.aborted && !raw.write(chunk)) await drained(raw, signal)
   }
-  try {
-    await work({ raw, signal, write })
-    raw.end()
-  } catch (error) {
-    if (!signal.aborted) reply.log.error({ err: error }, 'a stream broke off')
-    raw.destroy()
-  }
+  Promise.try(work, { raw, signal, write }).then(
+    () => raw.end(),
+    (error: unknown) => {
+      if (!signal.aborted) log.error({ err: error }, 'a stream broke off')
+      raw.destroy()
+    },
+  )
 }
 
 /** The open responses of one app; they end before the server closes, which would otherwise wait for them for ever. */
@@ -81,7 +80,7 @@ export const createLiveResponses = (app: FastifyInstance): LiveResponses => {
     get size() {
       return open.size
     },
-    async hold(reply, work) {
+    hold(reply, work) {
       // The handler was too slow and its time-out has answered already.
       if (reply.sent) return reply
       const { raw } = reply
@@ -95,7 +94,7 @@ export const createLiveResponses = (app: FastifyInstance): LiveResponses => {
       raw.once('close', onClose)
       if (raw.destroyed) onClose()
       if (closing) leave.abort()
-      await hold(reply, leave, work)
+      hold(reply, leave, work)
       return reply
     },
   }

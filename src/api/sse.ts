@@ -13,10 +13,7 @@ export type Sse = {
    * client has left or the server is closing, and must end then; and `aside`, for a frame of the moment between two others, which a
    * client that does not keep up is spared.
    */
-  stream(
-    reply: FastifyReply,
-    frames: (signal: AbortSignal, aside: Aside) => AsyncIterable<SseFrame>,
-  ): Promise<FastifyReply>
+  stream(reply: FastifyReply, frames: (signal: AbortSignal, aside: Aside) => AsyncIterable<SseFrame>): FastifyReply
 }
 
 /** Route option of every route that may answer with an event stream; the handler decides by itself whether it does. */
@@ -34,17 +31,31 @@ const message = ({ id, event, data }: SseFrame) => ({
   ...(event === undefined ? {} : { event }),
 })
 
+const begin = (reply: FastifyReply, { raw }: LiveResponse): void => {
+  reply.header('cache-control', 'no-cache, no-transform')
+  // Else the library ends the response when the handler returns, which it does at once.
+  reply.sse.keepAlive()
+  reply.sse.sendHeaders(200)
+  raw.flushHeaders()
+  raw.write(`retry: ${RETRY_MS}\n\n`)
+}
+
 /** The library waits for `drain` and never notices that the client has left meanwhile, so that we race it with that. */
 const sendAll = async (
   reply: FastifyReply,
   { raw, signal }: LiveResponse,
   frames: AsyncIterable<SseFrame>,
+  onEnd: () => void,
 ): Promise<void> => {
-  for await (const frame of frames) {
-    if (signal.aborted) return
-    const sent = reply.sse.send(message(frame))
-    if (raw.writableNeedDrain) await orAborted(sent, signal)
-    else await sent
+  try {
+    for await (const frame of frames) {
+      if (signal.aborted) return
+      const sent = reply.sse.send(message(frame))
+      if (raw.writableNeedDrain) await orAborted(sent, signal)
+      else await sent
+    }
+  } finally {
+    onEnd()
   }
 }
 
@@ -69,21 +80,14 @@ export const registerSse = async (
 
   return {
     stream: (reply, frames) =>
-      live.hold(reply, async (response) => {
-        open.add(response)
-        try {
-          reply.header('cache-control', 'no-cache, no-transform')
-          reply.sse.sendHeaders(200)
-          response.raw.flushHeaders()
-          await reply.sse.send({ data: undefined, retry: RETRY_MS })
-          const { raw, signal } = response
-          const aside: Aside = ({ event, data }) => {
-            if (!raw.writableNeedDrain && !raw.writableEnded) raw.write(`event: ${event}\ndata: ${data}\n\n`)
-          }
-          await sendAll(reply, response, frames(signal, aside))
-        } finally {
-          open.delete(response)
+      live.hold(reply, (response) => {
+        const { raw, signal } = response
+        const aside: Aside = ({ event, data }) => {
+          if (!raw.writableNeedDrain && !raw.writableEnded) raw.write(`event: ${event}\ndata: ${data}\n\n`)
         }
+        begin(reply, response)
+        open.add(response)
+        return sendAll(reply, response, frames(signal, aside), () => void open.delete(response))
       }),
   }
 }

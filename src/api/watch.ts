@@ -69,18 +69,42 @@ const followLine = (line: Line, aside: Aside, queued: string | undefined) => {
   }
 }
 
-/** A watch as frames of an event stream. */
-export const watchFrames = async function* (
+const DONE = { done: true, value: undefined } as const
+
+/**
+ * A watch as frames of an event stream. Not a generator: thousands of idle streams wait here, and each would keep a generator and
+ * the promises around it.
+ */
+export const watchFrames = (
   { follower, line }: { readonly follower: Follower; readonly line: Line },
   { sessionId, after, runId, until, queued }: Watch,
   signal: AbortSignal,
   aside: Aside,
-): AsyncGenerator<SseFrame> {
+): AsyncIterableIterator<SseFrame, undefined> => {
   const options: FollowOptions = { after, signal, ...(runId === undefined ? {} : { runId }) }
-  using place = followLine(line, aside, queued)
-  for await (const event of follower.follow(sessionId, options)) {
+  const events = follower.follow(sessionId, options)[Symbol.asyncIterator]()
+  const place = followLine(line, aside, queued)
+  let over = false
+  const end = async () => {
+    over = true
+    place[Symbol.dispose]()
+    await events.return?.()
+    return DONE
+  }
+  const toFrame = (
+    result: IteratorResult<SessionEvent>,
+  ): IteratorResult<SseFrame, undefined> | Promise<typeof DONE> => {
+    if (result.done) return end()
+    const event = result.value
     place.see(event)
-    yield { id: event.seq, event: event.event_type, data: encodeEvent(event) }
-    if (event.event_type === 'finish' && event.run_id === until) return
+    over = event.event_type === 'finish' && event.run_id === until
+    return { done: false, value: { id: event.seq, event: event.event_type, data: encodeEvent(event) } }
+  }
+  return {
+    next: () => (over ? end() : events.next().then(toFrame)),
+    return: end,
+    [Symbol.asyncIterator]() {
+      return this
+    },
   }
 }
