@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
@@ -82,9 +82,31 @@ export type WorkspaceMapping = {
   readonly hostRoot: string
 }
 
+/** A probe lasts a create and a remove at most: an older one was left by a process that died over it. */
+const PROBE_OLD_MS = 4 * CHANGE_MS
+
+const PROBE = 'probe-'
+
+const removeProbe = (container: Docker.Container): Promise<unknown> =>
+  askUnless([404, 409], CHANGE_MS, (abortSignal) => container.remove({ force: true, v: true, abortSignal }))
+
+/** What earlier ones have left. A container of another's probe may go at once: it has done its service by being created. */
+const sweepProbes = async ({ docker, installation, root }: WorkspaceMapping): Promise<void> => {
+  const label = [`${LABELS.installation}=${installation}`, `${LABELS.role}=probe`]
+  const left = await within(CALL_MS, (abortSignal) =>
+    docker.listContainers({ all: true, filters: { label }, abortSignal }),
+  )
+  await Promise.all(left.map(({ Id }) => removeProbe(docker.getContainer(Id))))
+  const directory = join(root, '.mgx')
+  for (const name of (await readdir(directory)).filter((one) => one.startsWith(PROBE))) {
+    const made = await stat(join(directory, name)).catch(() => undefined)
+    if (made && Date.now() - made.mtimeMs > PROBE_OLD_MS) await rm(join(directory, name), { force: true })
+  }
+}
+
 const writeProbe = async (root: string): Promise<string> => {
   const directory = join(root, '.mgx')
-  const name = `probe-${randomUUID()}`
+  const name = `${PROBE}${randomUUID()}`
   try {
     await mkdir(directory, { recursive: true, mode: 0o755 })
     await writeFile(join(directory, name), 'Made to find out whether Docker sees this directory; may be deleted.\n')
@@ -125,7 +147,7 @@ const mappingError = (error: unknown, { root, hostRoot, image }: WorkspaceMappin
 
 /**
  * Rejects (`EngineError`) unless HOST_WORKSPACES_ROOT really is WORKSPACES_ROOT as the daemon sees it: a file that is
- * written on our side must be there on the daemon's. Leaves nothing behind.
+ * written on our side must be there on the daemon's. Leaves nothing behind, and sweeps up after those that died over theirs.
  */
 export const checkWorkspaceMapping = async (mapping: WorkspaceMapping): Promise<void> => {
   const name = await writeProbe(mapping.root)
@@ -133,7 +155,8 @@ export const checkWorkspaceMapping = async (mapping: WorkspaceMapping): Promise<
     const container = await within(CHANGE_MS, (abortSignal) =>
       mapping.docker.createContainer({ ...probeOptions(mapping, name), abortSignal }),
     )
-    await within(CHANGE_MS, (abortSignal) => container.remove({ force: true, v: true, abortSignal }))
+    await removeProbe(container)
+    await sweepProbes(mapping)
   } catch (error) {
     throw mappingError(error, mapping)
   } finally {

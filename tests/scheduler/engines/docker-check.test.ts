@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -82,6 +82,23 @@ describe('docker check, on a real daemon', { skip: noDocker }, () => {
     t.after(() => rm(`${root}-by-another-name`))
     await mapping(root, `${root}-by-another-name`)
     assert.deepEqual(await readdir(join(root, '.mgx')), [])
+    assert.deepEqual(await containers(), [])
+  })
+
+  test('what a worker that died over its check has left is swept; what another one is at is not', async (t) => {
+    const root = await tempDir(t)
+    const probes = join(root, '.mgx')
+    await mkdir(probes)
+    const [old, young] = [join(probes, 'probe-old'), join(probes, 'probe-young')]
+    for (const file of [old, young]) await writeFile(file, '')
+    const hourAgo = new Date(Date.now() - 3_600_000)
+    await utimes(old, hourAgo, hourAgo)
+    await testDocker().createContainer({
+      Image: await ensureBoxImage(testDocker()),
+      Labels: { [LABELS.installation]: installation, [LABELS.role]: 'probe' },
+    })
+    await mapping(root, root)
+    assert.deepEqual(await readdir(probes), ['probe-young'])
     assert.deepEqual(await containers(), [])
   })
 
