@@ -4,7 +4,7 @@ import { collect, untilSettled } from './collect.ts'
 import type { Evidence, SessionEvidence } from './evidence.ts'
 import type { House } from './house.ts'
 import { createInflict, type Inflict } from './inflict.ts'
-import { leftoversOf } from './leftovers.ts'
+import { leaveHouse } from './leftovers.ts'
 import { type Opened, openHouses, openMachine } from './machine.ts'
 import { type Channel, makePlan, type Plan } from './plan.ts'
 import { startProgress } from './progress.ts'
@@ -17,7 +17,7 @@ import { openTemp } from './temp.ts'
 import { createTouches } from './touches.ts'
 import { createTurns, type Turns } from './turns.ts'
 import { judge } from './verdict.ts'
-import { startWatchdog } from './watchdog.ts'
+import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 export type ChaosOptions = {
   readonly settings: Settings
@@ -56,11 +56,12 @@ const createStage = (plan: Plan, opened: Opened, { settings, signal }: ChaosOpti
   return { opened, turns, sessions, inflict, now }
 }
 
-const gather = async (plan: Plan, stage: Stage, ended: readonly string[], since: number): Promise<Evidence> => {
+const gather = async (plan: Plan, stage: Stage, watchdog: Watchdog, since: number): Promise<Evidence> => {
   const { opened, sessions, inflict } = stage
   const { houses, dockerd } = opened
   await Promise.all(houses.map(untilSettled))
-  const leftovers = (await Promise.all(houses.map(({ stack }) => leftoversOf(stack, dockerd !== undefined)))).flat()
+  watchdog[Symbol.dispose]()
+  const left = await Promise.all(houses.map((house) => leaveHouse(house, dockerd !== undefined)))
   const collected: SessionEvidence[] = []
   for (const house of houses) {
     const about = { struck: inflict.struck, channel: house.channel, since, liveRestore: plan.liveRestore }
@@ -70,8 +71,8 @@ const gather = async (plan: Plan, stage: Stage, ended: readonly string[], since:
     accepted: sessions.accepted,
     sessions: collected,
     graceMs: graceOf(plan),
-    leftovers,
-    broken: [...ended, ...inflict.broken],
+    leftovers: left.flatMap(({ leftovers }) => leftovers),
+    broken: [...watchdog.ended, ...inflict.broken, ...left.flatMap(({ broken }) => broken)],
     refused: sessions.refused,
   }
 }
@@ -108,7 +109,7 @@ const play = async (plan: Plan, dir: string, options: ChaosOptions, since: numbe
   await sessions.drive()
   await inflict.over()
   say('all sessions are over: settling, looking for what is left, comparing')
-  const evidence = await gather(plan, stage, watchdog.ended, since)
+  const evidence = await gather(plan, stage, watchdog, since)
   await leave(sessions)
   const logs = opened.houses.map(({ channel, stack }) => ({ channel, text: stack.logs() }))
   return { evidence, sessions, inflict, without: opened.without, logs }

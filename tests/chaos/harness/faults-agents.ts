@@ -29,9 +29,10 @@ const toAgent =
   async (site, plan) => {
     const agent = await pickAgent(site, plan)
     if (!agent) return NOTHING
-    const { container, run_id } = agent
+    const { container, runs } = agent
     const hit = await unlessGone(() => blow(container, site, plan.lastsMs))
-    return { what: `${site.house.channel} ${words}${hit ? '' : ', too late'}`, runs: [run_id] }
+    const idle = runs.length === 0 ? ', while it waited for a run' : ''
+    return { what: `${site.house.channel} ${words}${idle}${hit ? '' : ', too late'}`, runs }
   }
 
 const pause: Blow = async (container, site, lastsMs) => {

@@ -1,8 +1,7 @@
 import { Redis } from 'ioredis'
-import { sleep } from '../../helpers.ts'
 import type { Daemon } from '../../services/daemon.ts'
 import { nodesOf } from './house.ts'
-import { type Fault, NotRepaired, pickNode, rest, type Site, startAgain } from './site.ts'
+import { type Fault, NotRepaired, pickNode, rest, type Site, startAgain, untilLeft } from './site.ts'
 
 type Service = Pick<Daemon, 'kill' | 'pause' | 'resume' | 'restart'>
 
@@ -20,18 +19,13 @@ const slept = async (site: Site, name: string, service: Service, lastsMs: number
   service.resume()
 }
 
-/** Handing back takes a few seconds, and ten more where a pass of reconcile waits for an outage to end. */
-const LEAVE_MS = 60_000
-
 /** Asked to leave in order, as by an upgrade. */
 const left = async (site: Site, name: string, service: Service, lastsMs: number): Promise<void> => {
   using _turn = await site.turns.take(name)
-  const gone = service.kill('SIGTERM').then(() => true)
-  const inTime = await Promise.race([gone, sleep(LEAVE_MS, false, { ref: false })])
-  if (!inTime) await service.kill()
+  const trouble = await untilLeft(name, service)
   await rest(lastsMs, site)
   await startAgain(name, service)
-  if (!inTime) throw new NotRepaired(`${name} was asked to leave and was still there after ${LEAVE_MS / 1000} s`)
+  if (trouble !== undefined) throw new NotRepaired(trouble)
 }
 
 type Blow = typeof killed

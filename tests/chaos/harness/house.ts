@@ -17,6 +17,8 @@ export type House = AsyncDisposable & {
   /** Between the agents and MongoDB, in the direct channel. */
   readonly storeWire?: CuttableProxy
   readonly disk: Disk | Skip
+  /** A worker that keeps no containers waiting: where it has looked around, nothing of ours is left. */
+  addJanitor(): Promise<StackNode>
 }
 
 export type HouseOptions = {
@@ -75,6 +77,7 @@ const open = async (opened: AsyncDisposableStack, options: HouseOptions): Promis
     modelWire,
     ...(store && { storeWire: store.wire }),
     disk,
+    addJanitor: () => stack.addWorker({ ...more, WARM_POOL_SIZE: '0' }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

@@ -1,10 +1,13 @@
-import { readdir } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Run } from '#contracts/run.ts'
 import type { Stack } from '../../e2e/stack.ts'
+import type { StackNode } from '../../e2e/stack-node.ts'
 import { sleep } from '../../helpers.ts'
 import { jobs } from '../check.ts'
+import type { House } from './house.ts'
+import { untilLeft } from './site.ts'
 
 /** Reconcile comes every ten seconds, and leaves what is younger than fifteen alone. */
 const PATIENCE_MS = 60_000
@@ -29,11 +32,32 @@ const networks = async ({ docker, installation }: Stack, all: boolean): Promise<
   return all ? names : names.filter((name) => name.includes(installation))
 }
 
+/** Workspaces whose files are still elsewhere: with a container that was started ahead. */
+const astray = async (root: string): Promise<string[]> => {
+  const names = (await readdir(root)).filter((name) => !name.startsWith('.'))
+  const kinds = await Promise.all(names.map(async (name) => [name, await lstat(join(root, name))] as const))
+  return kinds.filter(([, entry]) => !entry.isDirectory()).map(([name]) => name)
+}
+
+/** Of a worker that died over its check: the next worker sweeps them up once they are older than this run of the harness. */
+const isProbe = (name: string): boolean => name.startsWith('probe-')
+
+/** What lies under .mgx: sockets of runs, and slots. */
+const workerFiles = async (root: string): Promise<string[]> => {
+  const mine = join(root, '.mgx')
+  const [top, slots] = await Promise.all([mine, join(mine, 'slots')].map((dir) => readdir(dir).catch(() => [])))
+  return [
+    ...(top ?? []).filter((name) => name !== 'slots' && !isProbe(name)),
+    ...(slots ?? []).map((name) => `slots/${name}`),
+  ]
+}
+
 const look = async (stack: Stack, ownDaemon: boolean): Promise<string[]> => {
-  const [containers, nets, dirs, lockedRuns, waiting, held] = await Promise.all([
+  const [containers, nets, files, strays, lockedRuns, waiting, held] = await Promise.all([
     stack.containers(),
     networks(stack, ownDaemon),
-    readdir(join(stack.root, '.mgx')).catch(() => []),
+    workerFiles(stack.root),
+    astray(stack.root),
     stack.db.collection<Run>('runs').distinct('run_id', { lock: true }),
     jobs(stack),
     locks(stack),
@@ -41,22 +65,37 @@ const look = async (stack: Stack, ownDaemon: boolean): Promise<string[]> => {
   return [
     ...containers.map(({ Names, State }) => `container ${Names.join(' ')} (${State})`),
     ...nets.map((name) => `network ${name}`),
-    ...dirs.map((name) => `directory .mgx/${name} of a socket`),
+    ...files.map((name) => `.mgx/${name}`),
+    ...strays.map((name) => `workspace ${name} that did not come home`),
     ...lockedRuns.map((run) => `lock of run ${run}`),
     ...waiting.map((job) => `job ${job}`),
     ...held.map((key) => `lock ${key} in the queue`),
   ]
 }
 
-/**
- * What is left of the house's runs when all of them are over, given a while to go.
- * @param ownDaemon no other's networks are on this Docker daemon
- */
-export const leftoversOf = async (stack: Stack, ownDaemon: boolean): Promise<string[]> => {
+/** @param ownDaemon no other's networks are on this Docker daemon */
+const untilNothing = async (stack: Stack, ownDaemon: boolean): Promise<string[]> => {
   const end = Date.now() + PATIENCE_MS
   for (;;) {
     const left = await look(stack, ownDaemon)
     if (left.length === 0 || Date.now() > end) return left
     await sleep(LOOK_MS)
   }
+}
+
+/**
+ * Asks the workers to leave and lets one that keeps nothing look around for a while: what is left then, is left for ever. Says which
+ * workers would not leave, too.
+ */
+export const leaveHouse = async (
+  house: House,
+  ownDaemon: boolean,
+): Promise<{ readonly leftovers: readonly string[]; readonly broken: readonly string[] }> => {
+  const { channel, stack } = house
+  const ask = (node: StackNode, index: number) => untilLeft(`${channel} worker ${index}`, node)
+  const troubles = await Promise.all(stack.workers.map(ask))
+  const janitor = await house.addJanitor()
+  const leftovers = await untilNothing(stack, ownDaemon)
+  troubles.push(await untilLeft(`${channel} janitor`, janitor))
+  return { leftovers, broken: troubles.filter((trouble) => trouble !== undefined) }
 }

@@ -22,6 +22,9 @@ export type TouchesOptions = {
 /** Causes that say that nobody could ask Docker. */
 const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
 
+/** What Docker says of a container that it has lost sight of while it was away itself. */
+const LOST_SIGHT = 255
+
 export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
   const during = (run: Run) => {
     const from = run.created_at.getTime() - since
@@ -32,7 +35,8 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
   const full = (run: Run) => during(run).some((fault) => fault.kind === 'disk.fill' && fault.channel === channel)
   const hit = (run: Run) => struck.filter(({ runs }) => runs.includes(run.run_id))
   return {
-    isTouched: (run) => hit(run).length > 0 || full(run) || (bereft(run) && !liveRestore),
+    isTouched: (run) =>
+      hit(run).length > 0 || full(run) || (bereft(run) && (!liveRestore || run.exit?.code === LOST_SIGHT)),
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
       return { exit: removed || (bereft(run) && UNASKED.has(run.result?.cause ?? '')), output: removed || bereft(run) }

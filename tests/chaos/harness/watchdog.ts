@@ -24,9 +24,10 @@ export type Watchdog = Disposable & {
 /** Looks whether the houses' processes live, unless a fault has one in hand; one that has ended by itself is started again. */
 export const startWatchdog = (houses: readonly House[], turns: Turns): Watchdog => {
   const ended: string[] = []
+  let over = false
   const look = async (): Promise<void> => {
     for (const { name, node } of houses.flatMap(nodesOf)) {
-      if (turns.isTaken(name) || isAlive(node.pid)) continue
+      if (over || turns.isTaken(name) || isAlive(node.pid)) continue
       using _turn = await turns.take(name)
       const last = node.log().trimEnd().split('\n').slice(-LAST_LINES).join(' | ')
       ended.push(`${name} ended by itself: ${last}`)
@@ -35,6 +36,7 @@ export const startWatchdog = (houses: readonly House[], turns: Turns): Watchdog 
   }
   let timer: NodeJS.Timeout | undefined
   const next = () => {
+    if (over) return
     timer = setTimeout(() => {
       look()
         .catch((error: unknown) => void ended.push(String(error)))
@@ -42,5 +44,11 @@ export const startWatchdog = (houses: readonly House[], turns: Turns): Watchdog 
     }, LOOK_MS)
   }
   next()
-  return { ended, [Symbol.dispose]: () => clearTimeout(timer) }
+  return {
+    ended,
+    [Symbol.dispose]() {
+      over = true
+      clearTimeout(timer)
+    },
+  }
 }
