@@ -14,7 +14,7 @@ export type Dialled =
   /** `status` with its reason phrase. */
   | { readonly kind: 'refused'; readonly status: string; readonly says: string }
 
-/** Opens a connection to `host:port` through the gateway; never rejects. */
+/** Opens a connection to `host:port` through the gateway. Rejects when that cannot be written into a request. */
 export type Dial = (authority: string, signal: AbortSignal) => Promise<Dialled>
 
 type Attempt = Dialled | { readonly kind: 'away'; readonly why: string }

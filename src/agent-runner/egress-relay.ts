@@ -153,7 +153,7 @@ export const openEgressRelay = async ({ url, token }: { url: string; token: stri
   })
   server.on('connect', (message, client, head) => {
     client.on('error', () => client.destroy())
-    void tunnel(dial, note, message, client, head)
+    tunnel(dial, note, message, client, head).catch(() => void client.destroy())
   })
   server.on('connection', (socket) => {
     open.add(socket)

@@ -1,10 +1,10 @@
 import type { LookupAddress } from 'node:dns'
-import { lookup } from 'node:dns/promises'
 import { BlockList } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { allows, DEFAULT_PORTS, type EgressPolicy, type EgressTarget } from '#contracts/egress.ts'
 import type { EventData } from '#contracts/events.ts'
 import { closedAddress, closedName } from './egress-addresses.ts'
+import { type Resolve, resolveName } from './egress-resolve.ts'
 
 export type RefusalReason = EventData['egress_refused']['reason']
 
@@ -37,12 +37,8 @@ export type Decision =
 
 export type EgressGuard = (policy: EgressPolicy, target: EgressTarget) => Promise<Decision>
 
-type Resolve = (host: string) => Promise<readonly LookupAddress[]>
-
 /** What the guard asks of this machine. */
 export type Surroundings = { readonly resolve: Resolve; readonly isOwn: (address: string) => boolean }
-
-const resolveAll: Resolve = (host) => lookup(host, { all: true, order: 'verbatim' })
 
 const name = ({ host, port }: EgressTarget): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
 
@@ -83,7 +79,7 @@ const oursAt = async (ours: readonly EgressTarget[], port: number, resolve: Reso
 export const createEgressGuard =
   (
     config: Omit<EgressConfig, 'policy'>,
-    { resolve, isOwn }: Surroundings = { resolve: resolveAll, isOwn: isThisMachine },
+    { resolve, isOwn }: Surroundings = { resolve: resolveName, isOwn: isThisMachine },
   ): EgressGuard =>
   async (policy, target) => {
     const { host, port } = target

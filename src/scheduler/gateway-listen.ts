@@ -14,6 +14,12 @@ export type GatewayListener = {
   readonly connect: (request: IncomingMessage, client: Duplex, head: Buffer) => void
 }
 
+/**
+ * Of one run's socket: everything in its container can open it, and connections are this process's descriptors. Tunnels of
+ * commands (128), the runner's own, and as many again.
+ */
+const CONNECTIONS_PER_RUN = 256
+
 const listen = async ({ request, connect }: GatewayListener, options: ListenOptions): Promise<Server> => {
   const server = createServer(request)
   server.on('connect', connect)
@@ -62,6 +68,7 @@ export const listenUnix = async (listener: GatewayListener, path: string): Promi
   const name = randomBytes(3).toString('hex')
   const bound = join(dirname(path), name)
   const server = await listen(listener, { path: bound })
+  server.maxConnections = CONNECTIONS_PER_RUN
   try {
     await chmod(bound, 0o666)
     await rename(bound, path)

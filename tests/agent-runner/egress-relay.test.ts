@@ -112,6 +112,19 @@ test('a gateway that is away is waited for: another worker takes the run over', 
   assert.match(await asked, /^hello/)
 })
 
+test('a request that no host can be made of ends itself and nothing else', async (t) => {
+  const target = await openHttpTarget(t)
+  const { relay, shell } = await openWorld(t, target.authority)
+  const { port } = new URL(relay.env.http_proxy ?? '')
+  for (const bad of ['ex\u00e9.com:443', 'a b:443', '\u0001:443', '/etc/passwd', ':']) {
+    const client = connect(Number(port), '127.0.0.1')
+    client.on('error', () => undefined)
+    client.end(Buffer.from(`CONNECT ${bad} HTTP/1.1\r\nhost: x\r\n\r\n`, 'latin1'))
+    await new Promise((resolve) => client.resume().once('close', resolve))
+  }
+  assert.match(await shell(`curl -sS http://${target.authority}/after`), /^hello/)
+})
+
 test('what is no proxy request is told so; disposing ends what is open', async (t) => {
   const held = await openHttpTarget(t, { answer: () => undefined })
   const { relay, shell } = await openWorld(t, held.authority)

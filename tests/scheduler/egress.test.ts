@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import type { EventLog } from '#store/event-log.ts'
 import { freePort, waitFor } from '../helpers.ts'
@@ -215,6 +215,15 @@ test('bytes wait for the slower side, and what was sent before the end arrives',
   let read = 0
   for await (const part of socket) read += (part as Buffer).length
   assert.equal(read, size)
+})
+
+test('a run cannot take all connections of its worker: its socket has a bound of its own', async (t) => {
+  const { serve } = await open(t)
+  const [one, two] = [await serve(), await serve()]
+  const held = Array.from({ length: 300 }, () => connect(one.socketPath).on('error', () => undefined))
+  t.after(() => held.forEach((socket) => void socket.destroy()))
+  await waitFor(() => held.filter(({ destroyed }) => destroyed).length >= 300 - 256, { what: 'the rest to be cut' })
+  assert.equal((await call(two.client, 'GET', '/v1/events')).status, 200)
 })
 
 test('one run has a bounded number of connections, and its end ends them all', async (t) => {
