@@ -49,7 +49,7 @@ describe('egress of containers', { skip: 'skip' in stack ? stack.skip : false },
     const session_id = stack.sessionId(name)
     const prompt = `${lines(`${url}/${session_id}`).join('\n')}\nDone`
     const run = await generate(stack.urls[0], { session_id, prompt, options })
-    assert.equal((await kept(stack, run)).data.cause, 'completed')
+    assert.equal((await kept(stack, run, 110_000)).data.cause, 'completed')
     const log = await logOf(stack, run)
     const view = await fetch(`${stack.urls[0]}/api/agent/sessions/${session_id}/runs`)
     const { runs } = (await view.json()) as { runs: { egress: unknown }[] }
