@@ -9,7 +9,6 @@ import type { Chart } from './charts/chart.ts'
 import { benchEventLatency } from './event-latency.ts'
 import { benchFanOut } from './fan-out.ts'
 import { benchGenerate } from './generate.ts'
-import { benchGrowthLine } from './growth-line.ts'
 import { benchGrowthLog } from './growth-log.ts'
 import { benchGrowthQueue } from './growth-queue.ts'
 import { benchGrowthSessions } from './growth-sessions.ts'
@@ -30,7 +29,6 @@ const PARTS: Readonly<Record<string, Part>> = {
   'growth-log': benchGrowthLog,
   'growth-sessions': benchGrowthSessions,
   'growth-queue': benchGrowthQueue,
-  'growth-line': benchGrowthLine,
   generate: benchGenerate,
   'image-size': benchImageSize,
 }

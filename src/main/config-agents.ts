@@ -125,12 +125,9 @@ const networkOf = (values: AgentValues, channel: ChannelConfig): string => {
   return channel.tcpUrl === undefined ? 'none' : 'bridge'
 }
 
-/**
- * What the containers' limits may add up to, bytes. Processes have no limits to add up, and a cluster counts by itself: its
- * memory is not that of this machine.
- */
+/** What the containers' limits may add up to, bytes. Processes have no limits to add up. */
 const memoryOf = (values: AgentValues, machine: Machine): number | undefined => {
-  const whole = values.WORKER_MEMORY ?? (values.ENGINE === 'kubernetes' ? undefined : machine.memory)
+  const whole = values.WORKER_MEMORY ?? machine.memory
   if (values.ENGINE === 'process' || whole === undefined) return undefined
   const memory = Math.floor(whole * values.WORKER_MEMORY_OVERCOMMIT)
   const need = values.AGENT_CONTAINER_MEMORY_LIMIT

@@ -2,7 +2,7 @@ import type { Case } from './protocol.ts'
 import type { Rule } from './rules.ts'
 import type { Wish } from './world.ts'
 
-const generate = (run_id: string, of: Partial<Extract<Wish, { do: 'generate' }>> = {}): Wish => ({
+export const generate = (run_id: string, of: Partial<Extract<Wish, { do: 'generate' }>> = {}): Wish => ({
   do: 'generate',
   run_id,
   session_id: 's',
@@ -10,15 +10,15 @@ const generate = (run_id: string, of: Partial<Extract<Wish, { do: 'generate' }>>
   ...of,
 })
 
-const cancel = (run_id: string): Wish => ({ do: 'cancel', run_id })
+export const cancel = (run_id: string): Wish => ({ do: 'cancel', run_id })
 
 /** A case in which a rule is needed: with it nothing is found, without it this promise breaks. */
 export type RuleCase = { readonly rule: Rule; readonly breaks: string; readonly of: Case; readonly long?: true }
 
-const X = { engine: 'X' } as const
-const Y = { engine: 'Y' } as const
-const JOBS = { engine: 'X', only: 'jobs' } as const
-const SLEEPER = { ...JOBS, sleeps: 'and wakes' } as const
+export const X = { engine: 'X' } as const
+export const Y = { engine: 'Y' } as const
+export const JOBS = { engine: 'X', only: 'jobs' } as const
+export const SLEEPER = { ...JOBS, sleeps: 'and wakes' } as const
 const SLEEPER_FOR_GOOD = { ...JOBS, sleeps: 'for good' } as const
 
 const CAN_END = 'every run can end, whatever stays broken'

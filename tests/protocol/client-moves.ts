@@ -25,7 +25,7 @@ type Generate = Extract<Wish, { do: 'generate' }>
 
 const MAX_HOLDERS = 5
 
-const toNewRun = (wish: Generate, retries: number): NewRun => ({
+export const toNewRun = (wish: Generate, retries: number, now = NOW): NewRun => ({
   run_id: retries === 0 ? wish.run_id : `${wish.run_id}'`,
   tenant_id: 't',
   session_id: wish.session_id,
@@ -33,8 +33,8 @@ const toNewRun = (wish: Generate, retries: number): NewRun => ({
   framework: 'vite',
   prompt: '',
   options: {},
-  created_at: NOW,
-  queue_deadline_at: new Date(NOW.getTime() + 3_600_000),
+  created_at: now,
+  queue_deadline_at: new Date(now.getTime() + 3_600_000),
   ...(wish.key !== undefined && { idempotency_key: wish.key, idempotency_hash: 'same body' }),
 })
 

@@ -62,7 +62,12 @@ const firstStuck = (count: number, isGoal: (n: number) => boolean, edges: Edges,
 }
 
 /** Plays the way to state `n` again: keys may stand for states with other names, so the moves are looked for anew. */
-const traceTo = <S>(model: Model<S>, keys: readonly string[], parents: readonly number[], n: number): Move<S>[] => {
+export const traceTo = <S>(
+  model: Model<S>,
+  keys: readonly string[],
+  parents: readonly number[],
+  n: number,
+): Move<S>[] => {
   const way: number[] = []
   for (let at = n; at > 0; at = parents[at] as number) way.unshift(at)
   let state = model.initial

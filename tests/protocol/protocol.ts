@@ -6,7 +6,8 @@ import { areAllFinished, brokenPromise, isAllGone } from './promises.ts'
 import { passChoices, reconcileMoves } from './reconcile-moves.ts'
 import { runnerMoves } from './runner-moves.ts'
 import { createKeys } from './state-key.ts'
-import { beat, isOpening, jobMoves, takeUpMoves } from './worker-moves.ts'
+import { takeUpMoves } from './take-up-moves.ts'
+import { beat, isOpening, jobMoves } from './worker-moves.ts'
 import {
   jobOf,
   type Moves,
@@ -75,7 +76,8 @@ const passMoves = (w: World, n: number, scope: Scope): Moves => {
   }))
 }
 
-const movesOf =
+/** Everything that can happen next. */
+export const movesOf =
   (scope: Scope) =>
   (w: World): Moves => [
     ...w.clients.flatMap((_, n) => clientMoves(w, n, scope)),

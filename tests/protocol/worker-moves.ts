@@ -1,7 +1,6 @@
 import type { Cause } from '#contracts/causes.ts'
 import type { Run } from '#contracts/run.ts'
 import { adoptOrEnd } from '#scheduler/open-sandbox.ts'
-import { refusesTakeUp, takeUpPatch, waitForBlockers } from '#scheduler/take-up-rules.ts'
 import { exitVerdict, type Verdict, verdictOf } from '#scheduler/watch.ts'
 import { type Actor, exitOf, step, update } from './ending-moves.ts'
 import { NEW_RUNNER } from './runner-moves.ts'
@@ -13,59 +12,13 @@ import {
   dropBoxes,
   is,
   isAway,
-  isOwned,
   LIVE,
   type Moves,
   marks,
-  NOW,
   PASSED,
   putBox,
   type Task,
-  transition,
 } from './world.ts'
-
-const RETRY_MS = 1
-
-/** The take-up: document, blockers, compare-and-set. */
-export const takeUpMoves = (a: Actor, run: Run, then: string): Moves => {
-  const { scope, w, task, engine = '' } = a
-  const later = (what: string) => step(a, what, a.end(w, 'later'))
-  switch (task.at) {
-    case 'take.get': {
-      const seen =
-        is(scope, 'engine_in_the_take_up') || run.engine_id === undefined ? run : { ...run, engine_id: engine }
-      const refusal = refusesTakeUp(seen, engine, !isOwned(w, run))
-      if (refusal === 'over') return step(a, 'runs.get: finished', a.end(w, 'done'))
-      if (refusal !== undefined) return later(`runs.get: ${refusal}`)
-      const at = run.engine_id === undefined ? 'take.blockers' : 'take.cas'
-      return step(
-        a,
-        `runs.get: ${run.state}, attempt ${run.attempt}`,
-        a.go(w, { at, attempt: run.attempt, state: run.state }),
-      )
-    }
-    case 'take.blockers': {
-      const blockers = Object.values(w.runs).filter(
-        (other) =>
-          other.run_id !== run.run_id &&
-          !other.container_gone &&
-          (other.session_id === run.session_id || other.workspace_id === run.workspace_id),
-      )
-      const wait = is(scope, 'blockers_elsewhere') ? waitForBlockers(blockers, engine, NOW, RETRY_MS) : 0
-      return wait > 0 ? later('runs.blockers: must wait') : step(a, 'runs.blockers: none', a.go(w, { at: 'take.cas' }))
-    }
-    default: {
-      const { attempt = -1, state = 'queued' } = task
-      const fresh = state === 'queued'
-      const taker = { owner: 'worker', engineId: engine, now: NOW, taskTimeoutSeconds: 1800 }
-      const patch = takeUpPatch(run, taker, undefined)
-      const taken = transition(w, run.run_id, { attempt, from: [state] }, patch)
-      if (taken === undefined) return later('take-up: somebody was quicker')
-      const mine: Partial<Task> = { at: then, attempt: attempt + 1, fresh, owned: true }
-      return step(a, `take-up: attempt ${attempt + 1} on ${engine}`, a.go(taken, mine))
-    }
-  }
-}
 
 const toEnd = (cause: Cause): Partial<Task> => ({ at: 'end.check', cause })
 
@@ -193,10 +146,20 @@ const watch = (a: Actor, run: Run): Moves => {
 
 const WATCHING = /^(plan|start|open|watch|anew)\b/
 
+/** Calls that a decision cuts short, or finds not yet made. A compare-and-set under way is waited for. */
+const CUT_SHORT: readonly string[] = [
+  'plan.find',
+  'start.create',
+  'start.start',
+  'start.remove',
+  'watch.exit',
+  'anew.remove',
+]
+
 /** Log and deadline are watched beside everything up to the ending; a start that is cut short leaves nothing behind. */
 const watchers = (a: Actor, run: Run): Moves => {
   const { task, engine = '' } = a
-  if (!WATCHING.test(task.at)) return []
+  if (!CUT_SHORT.includes(task.at)) return []
   const box = task.at === 'start.start' && !isAway(a.w, engine) ? ownBox(a) : undefined
   const w = dropBoxes(a.w, ({ id }) => id === box?.id)
   const decided = (what: string, change: Partial<Task>) =>
