@@ -9,6 +9,7 @@ import { untilDone, within } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
 import { bringRunHome } from './settle-workspace.ts'
 import { gatewayDir } from './slot-paths.ts'
+import { afterRemoval } from './take-up-rules.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
 
 /** How long the last output of a container that is over may take to be copied, milliseconds. */
@@ -69,7 +70,8 @@ const drain = async (ctx: WorkerContext, run: Run, pump: LogPump | undefined, si
 
 /**
  * What is left of a run's container: its exit facts and logs are kept, then it is removed. An engine that stays away
- * leaves the removal owed (`container_gone` false): `reconcile` does it, and until then nothing starts beside it.
+ * leaves the removal owed (`container_gone` false): `reconcile` does it, and until then nothing starts beside it. So does one that
+ * was lost without proof of its death, for the quarantine.
  */
 export const clearSandbox = async (
   ctx: WorkerContext,
@@ -84,7 +86,7 @@ export const clearSandbox = async (
     await drain(ctx, run, pump, signal)
   }
   const removed = exit && (await asked(ctx, () => ctx.engine.remove(run).then(() => true), signal))
-  if (removed === undefined) {
+  if (exit === undefined || removed === undefined) {
     ctx.log.warn({ run_id: run.run_id }, 'the engine does not answer: the removal of the container stays owed')
     return
   }
@@ -93,7 +95,7 @@ export const clearSandbox = async (
   // Not before the container is gone: they are mounted there.
   await bringRunHome(ctx, run)
   await rm(gatewayDir(ctx.config.workspacesRoot, run.run_id), { recursive: true, force: true }).catch(() => {})
-  await update({ container_gone: true })
+  await update(afterRemoval(run, exit, new Date(), ctx.config.timings.quarantine))
 }
 
 /** The second half of every ending: `finish` is in the log, whoever wrote it. */

@@ -1,4 +1,4 @@
-import type { Run } from '#contracts/run.ts'
+import type { Run, SandboxExit } from '#contracts/run.ts'
 import type { RunPatch } from '#store/run-store.ts'
 
 /** Who takes up, and when. */
@@ -8,6 +8,18 @@ export type Taker = {
   readonly now: Date
   /** Seconds a run may take that asked for nothing else. */
   readonly taskTimeoutSeconds: number
+}
+
+/**
+ * What is written once nothing of a run's container is left at the engine. A container that had begun and vanished without
+ * proof of its death may still be at work somewhere, so its workspace stays closed for longer than a runner lives that
+ * cannot store (rule 11). An exit that was stored before is a proof.
+ */
+export const afterRemoval = (run: Run, exit: SandboxExit, now: Date, quarantineMs: number): RunPatch => {
+  const mayLive = exit.unproven === true && run.exit === undefined && run.container_id !== undefined
+  if (!mayLive) return { container_gone: true }
+  if (run.quarantine_until === undefined) return { quarantine_until: new Date(now.getTime() + quarantineMs) }
+  return run.quarantine_until > now ? {} : { container_gone: true }
 }
 
 /**

@@ -65,15 +65,19 @@ export const watchLogAndDeadline = (
   signal: AbortSignal,
 ): Promise<Verdict> => Promise.race([watchLog(ctx, run, after, signal), watchDeadline(ctx, run, health, signal)])
 
+const REMOVED_TEXT = 'The container was removed by somebody else while it ran'
+
 /** What a container's end means where the log does not say how the run ended. */
 export const exitVerdict = (exit: SandboxExit, marks: RunMarks): Verdict => {
   if (exit.code === RUNNER_EXIT.noJob && marks.agentStart === undefined) return { kind: 'no_job' }
   if (exit.reason === 'lost') {
-    return { kind: 'end', cause: 'container_lost', error: 'The container was removed by somebody else while it ran' }
+    const error = exit.detail === undefined ? REMOVED_TEXT : `The container was lost: ${exit.detail}`
+    return { kind: 'end', cause: 'container_lost', error }
   }
   // A child's OOM sets the engine's flag too: only a container that failed was killed by it.
   const cause = exit.reason === 'oom' && exit.code !== 0 ? 'oom_killed' : 'container_exited'
-  return { kind: 'end', cause, error: RESULT_TEXT.exitedWithoutFinish(exit.code) }
+  const error = RESULT_TEXT.exitedWithoutFinish(exit.code)
+  return { kind: 'end', cause, error: exit.detail === undefined ? error : `${error} (${exit.detail})` }
 }
 
 /** Asks the engine until it answers. Once it has been away it is asked something short first, so that its return is seen. */
@@ -106,7 +110,10 @@ export const watchExit = async (
 ): Promise<Verdict> => {
   const exit = await askEngine(ctx, run, health, () => ctx.engine.wait(run, signal), signal)
   const marks = await untilDone(() => ctx.store.events.marks(run.session_id, run.run_id), signal)
-  return verdictOf(marks) ?? exitVerdict(exit, marks)
+  // Killed when its time was over: by the engine itself, as the last net.
+  const isLate = exit.reason === 'killed' && run.deadline_at !== undefined && run.deadline_at <= new Date()
+  const late = { kind: 'end', cause: 'timeout', error: timeoutText(ctx, run) } as const
+  return verdictOf(marks) ?? (isLate ? late : exitVerdict(exit, marks))
 }
 
 /**

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { SandboxExit } from '#contracts/run.ts'
 import type { SandboxRef, SandboxSpec } from '#scheduler/engines/engine.ts'
-import { LOST } from '#scheduler/engines/exit-reason.ts'
 import { createScriptedBox, type ScriptedBox } from './scripted-box.ts'
 import { answer, boxOf, change, drop, startFailure, type World } from './scripted-world.ts'
 
@@ -74,7 +73,7 @@ export const waitFor = async (world: World, ref: SandboxRef, signal: AbortSignal
     await change(world, signal)
     signal.throwIfAborted()
   }
-  return box?.exit ?? LOST
+  return box?.exit ?? world.lost
 }
 
 export const stop = async (world: World, ref: SandboxRef, graceMs: number): Promise<void> => {

@@ -15,6 +15,8 @@ export type EngineScript = {
    */
   readonly beforeStart?: BeforeStart
   readonly engineId?: string
+  /** False: of a container that is not there nobody knows whether it is dead, as in a cluster. Default: true. */
+  readonly provesDeath?: boolean
   readonly sharesPaths?: boolean
   /** With it, containers can be started ahead. */
   readonly claims?: Claims
@@ -62,7 +64,7 @@ const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine | 'chan
 
 /** An engine in memory that does what a test's script says. Nothing in it takes time but the grace of `stop`. */
 export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine => {
-  const world = createWorld(script.claims)
+  const world = createWorld(script.claims, script.provesDeath)
   const slots = scriptedSlots(world, script.runner ?? hangs)
   return {
     ...handles(world),

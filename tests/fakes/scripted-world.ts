@@ -1,6 +1,8 @@
 import type { StartFailure } from '#contracts/causes.ts'
+import type { SandboxExit } from '#contracts/run.ts'
 import type { Claims } from '#scheduler/claims.ts'
 import { EngineError, type SandboxRef } from '#scheduler/engines/engine.ts'
+import { LOST } from '#scheduler/engines/exit-reason.ts'
 import { type Bell, createBell } from './bell.ts'
 import type { ScriptedBox } from './scripted-box.ts'
 
@@ -20,9 +22,11 @@ export type World = {
   readonly slots: Map<string, ScriptedBox>
   readonly claims: Claims | undefined
   away: boolean
+  /** What is said of a container that is not there. */
+  readonly lost: SandboxExit
 }
 
-export const createWorld = (claims?: Claims): World => ({
+export const createWorld = (claims?: Claims, proves = true): World => ({
   bell: createBell(),
   there: new Map(),
   boxes: [],
@@ -30,6 +34,7 @@ export const createWorld = (claims?: Claims): World => ({
   slots: new Map(),
   claims,
   away: false,
+  lost: proves ? LOST : { ...LOST, unproven: true },
 })
 
 /** An error to throw from a script. */

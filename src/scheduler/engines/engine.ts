@@ -96,9 +96,11 @@ export class EngineError extends Error {
  * `logs`: stdout and stderr as they come, from the first byte, until exit or `signal` (ends quietly); a slow reader slows
  *   the reading. The same bytes in the same order when read again. Nothing for an unknown run. Rejects with
  *   `engine_unavailable` when the connection breaks: read again from the first byte.
- * `wait`: how it ended, as a value; `lost` when the engine knows it no more, or nobody has started it within 30 s.
+ * `wait`: how it ended, as a value; `lost` when the engine knows it no more, or nobody has started it in time; `unproven` with
+ *   it where that is no proof of its death: its node does not answer, or it vanished.
  *   Rejects when the engine does not answer (`engine_unavailable`) or `signal` aborts (`signal.reason`).
- * `stop`: TERM, `graceMs`, KILL. Resolves when it is not running any more. Repeatable; unknown run = nothing.
+ * `stop`: TERM, `graceMs` (where the engine fixes that at the start: what it was then), KILL. Resolves when it is not running
+ *   any more, as far as can be known. Repeatable; unknown run = nothing.
  * `remove`: with everything the engine made for it, running or not. Repeatable; unknown run = nothing. With
  *   `containerId`, only that very container.
  * `attest`: what holds the run's container now; nothing for an unknown run, or one that does not run.

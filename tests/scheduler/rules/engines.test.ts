@@ -143,6 +143,41 @@ test('rule 11: the engine that comes back removes what it owes, and the workspac
   assert.equal((await world.store.runs.blockers(next)).length, 0)
 })
 
+test('rule 11: a container that vanished without proof of death closes its workspace for the quarantine', async (t) => {
+  let first: Run | undefined
+  const world = await openWorld(
+    t,
+    ({ events }) =>
+      (self) =>
+        self.spec.run_id === first?.run_id ? hangs(self) : agent(events)(self),
+    { provesDeath: false },
+  )
+  const worker = world.worker({ timings: { quarantine: 400 } })
+  worker.start()
+  const run = await world.generate()
+  first = run
+  await world.event(run, 'running')
+  const until = Date.now() + 400
+  world.engine.lose(run.run_id, { alive: true })
+  const ended = await waitFor(async () => (await world.run(run)).state === 'finished' && world.run(run))
+  assert.equal(checkOver(await world.log(run), ended).data.cause, 'container_lost')
+  assert.equal(ended.container_gone, false)
+  const next = await world.generate({ workspace_id: run.workspace_id })
+  assert.equal((await world.over(next)).data.cause, 'completed')
+  const started = world.engine.boxes[1]?.info().createdAt.getTime() ?? 0
+  assert(started >= until, `started ${until - started} ms too early`)
+  await waitFor(async () => (await world.run(run)).container_gone, { what: 'the end of the quarantine' })
+})
+
+test('rule 11: what never began, or ended before all eyes, closes nothing', async (t) => {
+  const world = await openWorld(t, ({ events }) => agent(events), { provesDeath: false })
+  const worker = world.worker()
+  worker.consume()
+  const run = await world.generate()
+  await world.over(run)
+  assert.equal((await world.run(run)).quarantine_until, undefined)
+})
+
 test('a removal that a lost engine owes does not close its workspace for ever', async (t) => {
   const world = await openWorld(t, ({ events }) => agent(events))
   const here = world.worker()
