@@ -17,7 +17,7 @@ export type Admin = {
 
 const READY_MS = 10_000
 
-const answerOf = (url: URL, options: RequestOptions, body: string | undefined): Promise<string> =>
+const answerOf = (url: URL, options: RequestOptions, body: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const sent = request(url, options, (response) => {
       let text = ''
@@ -43,8 +43,11 @@ const adminOf = (kc: KubeConfig): Admin => {
       const options: RequestOptions = { method, timeout: READY_MS }
       await kc.applyToHTTPSOptions(options)
       const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
-      options.headers = { ...options.headers, 'content-type': type }
-      const text = await answerOf(new URL(path, server), options, body === undefined ? undefined : JSON.stringify(body))
+      const sent = body === undefined ? '' : JSON.stringify(body)
+      // With its length: Node sends the body of a DELETE without one, and then nobody reads it.
+      const length = Buffer.byteLength(sent)
+      options.headers = { ...options.headers, 'content-type': type, 'content-length': length }
+      const text = await answerOf(new URL(path, server), options, sent)
       return JSON.parse(text) as T
     },
   }
@@ -101,7 +104,9 @@ const USER = 'worker'
  */
 export const makeUser = async (admin: Admin, ns: Namespace, rules: Rules = KUBERNETES_RULES): Promise<string> => {
   const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${ns.name}`
-  const list = Object.entries(rules).map(([resource, verbs]) => ({ apiGroups: [''], resources: [resource], verbs }))
+  const list = Object.entries(rules)
+    .map(([resource, verbs]) => ({ apiGroups: [''], resources: [resource], verbs }))
+    .filter(({ verbs }) => verbs.length > 0)
   await admin.ask('POST', ns.path('serviceaccounts'), { metadata: { name: USER } })
   await admin.ask('POST', `${rbac}/roles`, { metadata: { name: USER }, rules: list })
   await admin.ask('POST', `${rbac}/rolebindings`, {

@@ -46,6 +46,8 @@ export type KubernetesBench = EngineBench & {
   readonly admin: Admin
   readonly ns: Namespace
   readonly installation: string
+  /** Of the user that the engine is. */
+  readonly kubeconfig: string
   /** One more engine on the same pods, with what differs. */
   open(more?: Partial<KubernetesEngineOptions>): SandboxEngine
 }
@@ -83,6 +85,7 @@ export const openKubernetesBench = async (
     admin,
     ns,
     installation,
+    kubeconfig,
     image,
     open,
     reopen: open,
