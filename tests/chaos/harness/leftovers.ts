@@ -9,8 +9,8 @@ import { jobs } from '../check.ts'
 import type { House } from './house.ts'
 import { untilLeft } from './site.ts'
 
-/** Reconcile comes every ten seconds, and leaves what is younger than fifteen alone. */
-const PATIENCE_MS = 60_000
+/** Reconcile comes every ten seconds, and leaves alone what may still have an owner: the lease of a slot is the longest, two minutes. */
+const PATIENCE_MS = 180_000
 const LOOK_MS = 1_000
 
 /** Docker's own networks. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { Run } from '#contracts/run.ts'
 import type { Struck } from './inflict.ts'
 import { RUN } from './sound-evidence.ts'
 import { createTouches } from './touches.ts'
@@ -31,6 +32,13 @@ describe('what a fault means for a run', () => {
     for (const kind of ['worker.kill', 'mongod.kill', 'redis.kill', 'power.cut'] as const) {
       assert.ok(!touched({ kind }).isTouched(RUN), kind)
     }
+  })
+
+  test('a model out of reach explains that the agent failed, and nothing else', () => {
+    const failed = { ...RUN, result: { ...RUN.result, cause: 'agent_error' } } as Run
+    assert.ok(touched({ kind: 'model.cut' }).isTouched(failed))
+    assert.ok(!touched({ kind: 'model.cut', channel: 'direct' }).isTouched(failed))
+    assert.ok(!touched({ kind: 'model.cut' }).isTouched(RUN))
   })
 
   test('who removed it took its output and exit code along, who killed it did not', () => {

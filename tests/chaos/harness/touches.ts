@@ -5,7 +5,10 @@ import type { Channel } from './plan.ts'
 
 /** What the faults that struck a run mean for it. Pure. */
 export type Touches = {
-  /** Its end may be another one than its own. */
+  /**
+   * Its end may be another one than its own. A runner tries four times in seven seconds to reach its model: on a slow machine a cut
+   * may last longer.
+   */
   isTouched(run: Run): boolean
   /** What only Docker knew of its container may be lost. */
   excuse(run: Run): RunEvidence['excused']
@@ -25,6 +28,9 @@ const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
 /** What Docker says of a container that it has lost sight of while it was away itself. */
 const LOST_SIGHT = 255
 
+/** A Docker that was away at the wrong moment could not say. */
+const isUnknown = ({ exit, result }: Run): boolean => exit?.code === LOST_SIGHT || UNASKED.has(result?.cause ?? '')
+
 export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
   const during = (run: Run) => {
     const from = run.created_at.getTime() - since
@@ -32,11 +38,14 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
     return struck.filter(({ at, until }) => until >= from && at <= to)
   }
   const bereft = (run: Run) => during(run).some(({ kind }) => kind === 'dockerd.kill')
+  const cutOff = (run: Run) =>
+    run.result?.cause === 'agent_error' &&
+    during(run).some((fault) => fault.kind === 'model.cut' && fault.channel === channel)
   const full = (run: Run) => during(run).some((fault) => fault.kind === 'disk.fill' && fault.channel === channel)
   const hit = (run: Run) => struck.filter(({ runs }) => runs.includes(run.run_id))
   return {
     isTouched: (run) =>
-      hit(run).length > 0 || full(run) || (bereft(run) && (!liveRestore || run.exit?.code === LOST_SIGHT)),
+      hit(run).length > 0 || full(run) || cutOff(run) || (bereft(run) && (!liveRestore || isUnknown(run))),
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
       return { exit: removed || (bereft(run) && UNASKED.has(run.result?.cause ?? '')), output: removed || bereft(run) }
