@@ -34,6 +34,16 @@ export const makeSlot = async (root: string, slot: string, note: SlotNote): Prom
   await files.chmod(slotShared(root, slot), SHARED_MODE)
 }
 
+/** The pool that keeps a slot says so again and again. */
+export const renewLease = async (root: string, slot: string): Promise<void> => {
+  const now = new Date()
+  await files.utimes(join(slotDir(root, slot), NOTE), now, now)
+}
+
+/** When the slot was made, or last said to be kept; `undefined` where it has no directory any more. */
+export const leasedAt = async (root: string, slot: string): Promise<Date | undefined> =>
+  (await statOf(join(slotDir(root, slot), NOTE)))?.mtime
+
 /** `undefined` where there is none, or none that can be read. */
 export const readNote = async (root: string, slot: string): Promise<SlotNote | undefined> => {
   try {

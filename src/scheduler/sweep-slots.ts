@@ -1,21 +1,27 @@
 import { readSlots, retireSlot } from './claims.ts'
 import type { SlotInfo } from './engines/warm-engine.ts'
-import { bringHome, readNote, removeSlotFiles } from './slot-workspace.ts'
+import { bringHome, leasedAt, readNote, removeSlotFiles } from './slot-workspace.ts'
 import type { WorkerContext } from './worker-context.ts'
 
-/** A slot that its own worker would have renewed long ago: that worker is dead, and its daemon did not end it. */
-const FORGOTTEN_MS = 2 * 3_600_000
+/**
+ * Four times what lies between two looks of a pool at its slots. The runner of a slot whose worker dies leaves by itself, but not
+ * where the Docker daemon was away as well: it then holds the runner's standard input open for ever.
+ */
+const LEASE_MS = 120_000
 
 const ageOf = (date: Date): number => Date.now() - date.getTime()
 
-/** Nobody will claim it any more: it ended, or whoever started it is gone for good. */
-const isOrphan = (ctx: WorkerContext, { running, createdAt }: SlotInfo): boolean =>
-  ageOf(createdAt) > (running ? FORGOTTEN_MS : ctx.config.timings.reconcileGrace)
+/** Nobody will claim it any more: it ended, or whoever started it is gone, or could not remove it when it had to. */
+const isOrphan = async (ctx: WorkerContext, { slot, running, createdAt }: SlotInfo): Promise<boolean> => {
+  if (!running) return ageOf(createdAt) > ctx.config.timings.reconcileGrace
+  return ageOf((await leasedAt(ctx.config.workspacesRoot, slot)) ?? createdAt) > LEASE_MS
+}
 
 const sweepContainer = async (ctx: WorkerContext, info: SlotInfo): Promise<boolean> => {
-  if (ctx.pool?.holds(info.slot) || !isOrphan(ctx, info)) return false
+  if (ctx.pool?.holds(info.slot) || !(await isOrphan(ctx, info))) return false
   if (!(await retireSlot(ctx.config.workspacesRoot, info.slot))) return false
   await ctx.engine.warm?.removeSlot(info.slot)
+  await removeSlotFiles(ctx.config.workspacesRoot, info.slot)
   return true
 }
 

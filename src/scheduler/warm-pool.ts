@@ -5,6 +5,7 @@ import type { WarmMiss } from '#contracts/warm.ts'
 import { EngineError } from './engines/engine.ts'
 import type { WarmEngine, WarmSlot } from './engines/warm-engine.ts'
 import { slotSpec } from './sandbox-spec.ts'
+import { renewLease } from './slot-workspace.ts'
 import { discardSlot, startSlot } from './start-slot.ts'
 import { createShelf, type WarmShelf } from './warm-shelf.ts'
 import type { WorkerConfig } from './worker-context.ts'
@@ -48,7 +49,7 @@ const SLOT_BYTES = 64 * 1024 ** 2
 const QUIET_MS = 200
 const PATIENT_MS = 1_000
 
-/** Between two looks whether slots are too old, or of another image than runs would get now. */
+/** Between two looks whether slots are too old, or of another image than runs would get now; and two renewals of their leases. */
 const TEND_MS = 30_000
 const MAX_AGE_MS = 3_600_000
 
@@ -132,8 +133,14 @@ const createFilling = (options: PoolOptions, shelf: WarmShelf, wanted: () => num
     const key = await warm.key(slotSpec('', config))
     shelf.drop((slot, sinceMs) => sinceMs > MAX_AGE_MS || slot.key !== key)
   }
+  const renewLeases = async (): Promise<void> => {
+    const { workspacesRoot: root } = config
+    const lapsed = (slot: string) => (err: unknown) => log.warn({ err, slot }, 'the lease of a slot was not renewed')
+    await Promise.all(shelf.names().map((slot) => renewLease(root, slot).catch(lapsed(slot))))
+  }
   const tend = (): void => {
     patience = undefined
+    void renewLeases()
     dropStale()
       .catch((err: unknown) => log.debug({ err }, 'the slots could not be looked at'))
       .finally(fill)

@@ -4,6 +4,7 @@ import type { WarmSlot } from './engines/warm-engine.ts'
 export type WarmShelf = {
   readonly size: number
   has(slot: string): boolean
+  names(): readonly string[]
   /** `gone` is called when a slot on the shelf dies. */
   put(slot: WarmSlot): void
   take(): WarmSlot | undefined
@@ -32,6 +33,7 @@ export const createShelf = (remove: (slot: WarmSlot) => Promise<void>, onGone: (
     get size() {
       return kept.length
     },
+    names: () => kept.map(({ slot }) => slot.slot),
     has: (name) => kept.some(({ slot }) => slot.slot === name),
     put(slot) {
       kept.push({ slot, since: Date.now() })
