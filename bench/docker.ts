@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import Docker from 'dockerode'
+import { LABELS } from '#contracts/labels.ts'
 import { dockerOptions } from '#scheduler/engines/docker-options.ts'
 
 /**
@@ -99,12 +100,20 @@ export const ceiling = async (bare: BareDocker, atOnce: number, cycles: number):
   return cycles / (elapsed(start) / 60_000)
 }
 
-/** Waits until no container of this installation is left whose label `key` is `value`. */
-export const untilGone = async (label: string, timeoutMs = 120_000): Promise<void> => {
+/** A slot that is there still loads its runner: nothing outside sees when it is ready. */
+const SETTLE_MS = 700
+
+/** Waits until no run of this installation has a container, and until so many containers are warm. */
+export const untilIdle = async (installation: string, pool: number, timeoutMs = 120_000): Promise<void> => {
   const docker = new Docker()
+  const filters = { label: [`${LABELS.installation}=${installation}`] }
   const end = performance.now() + timeoutMs
-  while ((await docker.listContainers({ all: true, filters: { label: [label] } })).length > 0) {
-    if (performance.now() > end) throw new Error(`a container with ${label} stayed`)
+  for (;;) {
+    const names = (await docker.listContainers({ all: true, filters })).map(({ Names: [name = ''] }) => name)
+    const warm = names.filter((name) => name.startsWith('/mgx-warm-')).length
+    if (warm === names.length && warm >= pool) break
+    if (performance.now() > end) throw new Error(`${installation} did not come to rest: ${names.join(' ')}`)
     await sleep(25)
   }
+  if (pool > 0) await sleep(SETTLE_MS)
 }

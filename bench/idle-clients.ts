@@ -52,6 +52,8 @@ export const benchIdleClients = async (bench: Bench): Promise<Findings> => {
   const urls: string[] = []
   for (let n = 0; n < (bench.quick ? SESSIONS / 10 : SESSIONS); n++) {
     const run = await acceptedRun(store, 'idle')
+    // At work, and silent: who waits is told about the line.
+    await store.runs.transition(run.run_id, { attempt: 0, from: ['queued'] }, { state: 'running', attempt: 1 })
     urls.push(`${api.url}/api/agent/sessions/${run.session_id}/events`)
   }
   const rest = await take(api, 0)

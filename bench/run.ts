@@ -44,6 +44,8 @@ if (unknown.length > 0) {
 // The services and processes of the benchmark end in hooks of `exit`, which a signal alone would pass by.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 
+process.setMaxListeners(100)
+
 const rows: Row[] = []
 const charts: Chart[] = []
 const loads: number[] = []

@@ -4,7 +4,6 @@ import type { Findings } from './part.ts'
 import { type Bound, median, type Row, relative, spread } from './row.ts'
 import { runSession } from './session.ts'
 import { type Bench, type Stack, startEmbedded, startPolling, startServices } from './stack.ts'
-import { WARM_POOL } from './warm.ts'
 
 /** One thing that is started again and again. `every`: only in each nth round, where one takes long. */
 type Subject = {
@@ -13,16 +12,19 @@ type Subject = {
   readonly every: number
   /** Of p50 and p99, against the median of `docker run`. */
   readonly bounds: { readonly p50?: Bound; readonly p99?: Bound }
-  once(): Promise<number>
+  /** Milliseconds; `undefined`: it was not what is measured (a warm start that became a cold one). */
+  once(): Promise<number | undefined>
   readonly ms: number[]
+  missed: number
 }
 
 const WARM_UP = 2
 
-const session = (stack: Stack) => async () => {
-  const { startMs } = await runSession(stack)
+/** @param how what the run must say of its start; `undefined`: it says nothing */
+const session = (stack: Stack, how?: 'cold' | 'warm') => async () => {
+  const { startMs, reason } = await runSession(stack)
   await stack.idle()
-  return startMs
+  return how === undefined || reason === how ? startMs : undefined
 }
 
 const baselines = async (bench: Bench, stack: AsyncDisposableStack): Promise<Subject[]> => {
@@ -35,6 +37,7 @@ const baselines = async (bench: Bench, stack: AsyncDisposableStack): Promise<Sub
     bounds: {},
     once,
     ms: [],
+    missed: 0,
   })
   return [
     subject('docker run', 1, () => dockerRun(bench.image)),
@@ -50,8 +53,9 @@ const cold = async (bench: Bench, stack: AsyncDisposableStack): Promise<Subject[
     group: 'ours',
     every: 1,
     bounds: { p50: { max } },
-    once: session(own),
+    once: session(own, 'cold'),
     ms: [],
+    missed: 0,
   })
   return [
     subject('embedded, gateway', 0.9, stack.use(await startEmbedded(bench, { name: 'embedded' }))),
@@ -61,15 +65,15 @@ const cold = async (bench: Bench, stack: AsyncDisposableStack): Promise<Subject[
 }
 
 const warm = async (bench: Bench, stack: AsyncDisposableStack): Promise<Subject[]> => {
-  if (WARM_POOL === undefined) return []
   const pool = 2
   const subject = (name: string, max: number, p99: Bound, own: Stack): Subject => ({
     name: `warm, ${name}`,
     group: 'ours',
     every: 1,
     bounds: { p50: { max }, p99 },
-    once: session(own),
+    once: session(own, 'warm'),
     ms: [],
+    missed: 0,
   })
   const p99 = { max: 0.3 }
   const gateway = await startServices(bench, 'gateway', { name: 'warm_gateway', pool })
@@ -93,7 +97,9 @@ const measure = async (subjects: readonly Subject[], rounds: number): Promise<vo
     for (const subject of shuffled(subjects)) {
       if (round > 0 && round % subject.every !== 0) continue
       const ms = await subject.once()
-      if (round >= 0) subject.ms.push(ms)
+      if (round < 0) continue
+      if (ms === undefined) subject.missed += 1
+      else subject.ms.push(ms)
     }
   }
 }
@@ -102,7 +108,7 @@ const rowsOf = (subject: Subject, floor: number): Row[] => {
   const { name, bounds } = subject
   const { p50, p95, p99 } = spread(subject.ms)
   const what = subject.group === 'ours' ? `POST → agent_start, ${name}` : name
-  const n = `(n = ${subject.ms.length})`
+  const n = `(n = ${subject.ms.length}${subject.missed > 0 ? `, ${subject.missed} more were not ${name.split(',')[0]}` : ''})`
   return [
     relative(`${what}, p50 ${n}`, p50, 'ms', floor, bounds.p50),
     relative(`${what}, p95`, p95, 'ms', floor),

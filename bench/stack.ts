@@ -3,11 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { LABELS } from '#contracts/labels.ts'
 import { freePort } from '../tests/helpers.ts'
 import { type MongoService, startMongo } from '../tests/services/mongodb.ts'
 import { type RedisService, startRedis } from '../tests/services/redis.ts'
-import { untilGone } from './docker.ts'
+import { untilIdle } from './docker.ts'
 import { type Child, startNode, untilReady } from './process.ts'
 import { startStubModel } from './stub-model.ts'
 
@@ -61,7 +60,7 @@ export type Stack = {
   readonly url: string
   readonly api: Child
   readonly db: string
-  /** Waits until it has no container left. */
+  /** Waits until it has no container left but those that are kept warm, and all of these. */
   idle(): Promise<void>
 } & AsyncDisposable
 
@@ -89,7 +88,10 @@ export const startApi = async (bench: Bench, db: string, nodeArgs: readonly stri
   return { url, api, db, idle: async () => {}, [Symbol.asyncDispose]: () => api[Symbol.asyncDispose]() }
 }
 
-const idleFor = (installation: string) => () => untilGone(`${LABELS.installation}=${installation}`)
+const idleFor =
+  (installation: string, { pool = 0 }: StackOptions) =>
+  () =>
+    untilIdle(installation, pool)
 
 const tempRoot = async (stack: AsyncDisposableStack): Promise<string> => {
   const root = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
@@ -97,11 +99,12 @@ const tempRoot = async (stack: AsyncDisposableStack): Promise<string> => {
   return root
 }
 
-const workerEnv = (bench: Bench, root: string, installation: string, { concurrency }: StackOptions) => ({
+const workerEnv = (bench: Bench, root: string, installation: string, { concurrency, pool = 0 }: StackOptions) => ({
   AGENT_CONTAINER_IMAGE: bench.image,
   WORKSPACES_ROOT: root,
   MGX_INSTALLATION: installation,
   WORKER_CONCURRENCY: String(concurrency ?? CONCURRENCY),
+  WARM_POOL_SIZE: String(pool),
   OPENAI_API_KEY: 'bench',
   OPENAI_MODEL: 'stub',
 })
@@ -129,7 +132,13 @@ export const startServices = async (
   )
   const kept = stack.move()
   const { url } = api
-  return { url, api: api.api, db, idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
+  return {
+    url,
+    api: api.api,
+    db,
+    idle: idleFor(installation, options),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  }
 }
 
 /** The embedded mode: one process, SQLite, in-process queue, gateway. */
@@ -150,7 +159,7 @@ export const startEmbedded = async (bench: Bench, options: StackOptions): Promis
   const url = `http://127.0.0.1:${port}`
   await untilReady(`${url}/readyz`)
   const kept = stack.move()
-  return { url, api, db: '', idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
+  return { url, api, db: '', idle: idleFor(installation, options), [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }
 
 /** The architecture of the user's document: bench/polling/server.ts. */
@@ -176,5 +185,5 @@ export const startPolling = async (bench: Bench, options: StackOptions): Promise
   const url = `http://127.0.0.1:${port}`
   await untilReady(`${url}/readyz`)
   const kept = stack.move()
-  return { url, api, db, idle: idleFor(installation), [Symbol.asyncDispose]: () => kept.disposeAsync() }
+  return { url, api, db, idle: idleFor(installation, options), [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }
