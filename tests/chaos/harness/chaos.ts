@@ -83,10 +83,10 @@ type Played = Pick<Report, 'without' | 'logs'> & {
   readonly inflict: Inflict
 }
 
-const opening = ({ faults, liveRestore }: Plan): string => {
+const opening = ({ faults, liveRestore, pool }: Plan): string => {
   const own = faults.some(({ kind }) => kind === 'dockerd.kill')
   const daemon = `on a Docker daemon of their own, live-restore ${liveRestore ? 'on' : 'off'}`
-  return `opening two houses, one for each channel${own ? `, ${daemon}` : ''}`
+  return `opening two houses, one for each channel, warm pools of ${pool}${own ? `, ${daemon}` : ''}`
 }
 
 const leave = async ({ accepted }: Sessions): Promise<void> => {

@@ -43,8 +43,9 @@ export const openHouses = async (
   const model = open.use(await openScriptModel(machine.bridge))
   const ownDisk = plan.faults.some(({ kind }) => kind === 'disk.fill')
   const houses: House[] = []
+  const own = { WARM_POOL_SIZE: String(plan.pool), ...env }
   for (const channel of CHANNELS) {
-    const house = await openHouse({ channel, bridge: machine.bridge, model, dir, ownDisk, env })
+    const house = await openHouse({ channel, bridge: machine.bridge, model, dir, ownDisk, env: own })
     if ('skip' in house) return house
     houses.push(open.use(house))
   }

@@ -76,7 +76,10 @@ export type FaultPlan = {
 
 export type Plan = {
   readonly seed: number
+  /** Containers outlive their Docker daemon. */
   readonly liveRestore: boolean
+  /** Containers that each worker keeps waiting. */
+  readonly pool: number
   readonly sessions: readonly SessionPlan[]
   /** In the order in which they strike. */
   readonly faults: readonly FaultPlan[]
@@ -94,6 +97,7 @@ export type PlanOptions = {
 export const makePlan = (options: PlanOptions): Plan => ({
   seed: options.seed,
   liveRestore: createRandom(options.seed, 'dockerd').chance(0.5),
+  pool: createRandom(options.seed, 'pool').one([0, 1, 2]),
   sessions: planSessions(options, createRandom(options.seed, 'sessions')),
   faults: planFaults(options, createRandom(options.seed, 'faults')),
 })
