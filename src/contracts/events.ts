@@ -205,6 +205,7 @@ export const eventIds = {
   queued: (runId: string) => `${runId}:queued`,
   starting: (runId: string, attempt: number) => `${runId}:starting:${attempt}`,
   startingCold: (runId: string, attempt: number) => `${runId}:starting:${attempt}:cold`,
+  runningCold: (runId: string, attempt: number) => `${runId}:running:${attempt}:cold`,
   running: (runId: string, attempt: number) => `${runId}:running:${attempt}`,
   stopping: (runId: string) => `${runId}:stopping`,
   runner: (runId: string, n: number) => `${runId}:r:${n}`,

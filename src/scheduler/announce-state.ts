@@ -10,18 +10,22 @@ const idOf = {
   running: eventIds.running,
   /** After a start that came to nothing, in the same attempt. */
   startingCold: eventIds.startingCold,
+  runningCold: eventIds.runningCold,
 }
 
-/** Says in the log how the run gets its container; once for each attempt. */
+const stateOf = { starting: 'starting', startingCold: 'starting', running: 'running', runningCold: 'running' } as const
+
+/** Says in the log how the run gets its container; each once for each attempt. */
 export const announce = async (
   ctx: WorkerContext,
   run: Run,
-  what: keyof typeof idOf,
+  what: readonly (keyof typeof idOf)[],
   said: Said,
   signal: AbortSignal,
 ): Promise<void> => {
-  const state = what === 'running' ? 'running' : 'starting'
-  const id = idOf[what](run.run_id, run.attempt)
-  const event = makeEvent(run, id, 'run_state', { state, ...said, attempt: run.attempt })
-  await untilDone(() => ctx.store.events.append(run.session_id, [event]), signal)
+  const events = what.map((one) => {
+    const data = { state: stateOf[one], ...said, attempt: run.attempt }
+    return makeEvent(run, idOf[one](run.run_id, run.attempt), 'run_state', data)
+  })
+  await untilDone(() => ctx.store.events.append(run.session_id, events), signal)
 }

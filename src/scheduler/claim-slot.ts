@@ -3,8 +3,10 @@ import type { WarmMiss } from '#contracts/warm.ts'
 import { announce } from './announce-state.ts'
 import { type Claim, writeClaim } from './claims.ts'
 import type { WarmSlot } from './engines/warm-engine.ts'
+import { type LookAhead, lookAhead } from './look-ahead.ts'
+import { CALM_MS, pause } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
-import { jobLine, sandboxSpec } from './sandbox-spec.ts'
+import { jobLine } from './sandbox-spec.ts'
 import { bringHome, CannotMove, handOver } from './slot-workspace.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
 
@@ -26,10 +28,13 @@ const claimOf = (ctx: WorkerContext, { run }: OwnedRun, slot: WarmSlot): Claim =
 })
 
 /** All of them, also where one fails: nothing may still be under way when the slot is given up. */
-const together = async <T extends readonly unknown[]>(work: { [K in keyof T]: Promise<T[K]> }): Promise<T> => {
+const together = async (work: readonly Promise<unknown>[]): Promise<void> => {
   await Promise.allSettled(work)
-  return (await Promise.all(work)) as unknown as T
+  await Promise.all(work)
 }
+
+/** The slot, what its runner will be told, and what was seen before. */
+export type Offer = { readonly slot: WarmSlot; readonly token: string; readonly ahead: Promise<LookAhead> | undefined }
 
 /**
  * The claim itself, in this order: journal, run document (who has lost the run stops here), workspace, job line. Whoever dies
@@ -38,33 +43,23 @@ const together = async <T extends readonly unknown[]>(work: { [K in keyof T]: Pr
 const claim = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  slot: WarmSlot,
+  { slot, token, ahead }: Offer,
   made: Claim,
-  token: string,
   signal: AbortSignal,
 ): Promise<WarmMiss | undefined> => {
   const { config, engine } = ctx
   const { run } = owned
-  const spec = sandboxSpec(run, config)
-  const { warm } = engine
-  if (warm === undefined) return 'pool_off'
-  const journal = async () => {
-    await writeClaim(config.workspacesRoot, made)
-    await owned.update({ container_id: slot.containerId })
-  }
-  const [key, free] = await together<[string | undefined, boolean, unknown]>([
-    warm.key(spec).catch(() => undefined),
-    warm.isFree(spec),
-    journal(),
-  ])
-  if (key !== slot.key) return 'image_changed'
-  if (!free) return 'workspace_busy'
-  await together([
-    handOver(config.workspacesRoot, made, config.user),
-    announce(ctx, run, 'starting', { reason: 'warm' }, signal),
-  ])
-  signal.throwIfAborted()
   const { containerId } = slot
+  const { key, isFree } = await (ahead ?? lookAhead(ctx, run))
+  if (key !== slot.key) return 'image_changed'
+  if (!isFree) return 'workspace_busy'
+  const store = async () => {
+    await writeClaim(config.workspacesRoot, made)
+    await owned.update({ state: 'running', container_id: containerId })
+  }
+  await together([store(), announce(ctx, run, ['starting', 'running'], { reason: 'warm' }, signal)])
+  await handOver(config.workspacesRoot, made, config.user)
+  signal.throwIfAborted()
   await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))
   return undefined
 }
@@ -86,7 +81,11 @@ const giveUp = async (ctx: WorkerContext, slot: WarmSlot, made: Claim): Promise<
 
 /** Only for people who look at `docker ps`: nothing waits for it. */
 const nameAfterSession = (ctx: WorkerContext, slot: WarmSlot, made: Claim): void => {
-  slot.rename(containerName(made.session_id)).catch((error: unknown) => {
+  const rename = async () => {
+    await pause(CALM_MS, new AbortController().signal)
+    await slot.rename(containerName(made.session_id))
+  }
+  rename().catch((error: unknown) => {
     ctx.log.debug({ err: error, run_id: made.run_id }, 'the container keeps the name of its slot')
   })
 }
@@ -98,14 +97,14 @@ const nameAfterSession = (ctx: WorkerContext, slot: WarmSlot, made: Claim): void
 export const claimSlot = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  slot: WarmSlot,
-  token: string,
+  offer: Offer,
   signal: AbortSignal,
 ): Promise<Claimed> => {
+  const { slot, token } = offer
   const made = claimOf(ctx, owned, slot)
   let miss: WarmMiss | undefined = 'handoff_failed'
   try {
-    miss = await claim(ctx, owned, slot, made, token, signal)
+    miss = await claim(ctx, owned, offer, made, signal)
   } catch (error) {
     if (signal.aborted || error instanceof OwnershipLost) throw error
     miss = missOf(ctx, owned, error)

@@ -1,32 +1,19 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Cause } from '#contracts/causes.ts'
 import { RESULT_TEXT, type Run } from '#contracts/run.ts'
-import type { WarmMiss } from '#contracts/warm.ts'
-import type { RunPatch } from '#store/run-store.ts'
 import { announce } from './announce-state.ts'
 import { claimSlot, type Missed } from './claim-slot.ts'
-import { EngineError, type SandboxInfo, type StartResult } from './engines/engine.ts'
-import type { WarmSlot } from './engines/warm-engine.ts'
+import { EngineError, type StartResult } from './engines/engine.ts'
 import { untilDone, untilEngineAnswers } from './patience.ts'
+import { type End, LOST, type Place, type Start } from './plan-sandbox.ts'
 import type { OwnedRun } from './run-ownership.ts'
-import { newToken, tokenHash } from './run-token.ts'
 import { gatewaySocket, jobLine, sandboxSpec } from './sandbox-spec.ts'
 import { settleWorkspace } from './settle-workspace.ts'
-import { askEngine, type EngineHealth } from './watch.ts'
 import type { WorkerContext } from './worker-context.ts'
 import { existingRoot, prepareWorkspace } from './workspace.ts'
 
-export type End = { readonly kind: 'end'; readonly cause: Cause; readonly error: string }
-
 /** `warm`: the container was started ahead, and must show that it has got its job line. */
 export type Opened = { readonly kind: 'open'; readonly containerId: string; readonly warm: boolean } | End
-
-export const LOST: End = {
-  kind: 'end',
-  cause: 'container_lost',
-  error: 'The container was gone when a worker took the run up again',
-}
 
 /** What could not be opened, as the end of the run; anything but an `EngineError` is thrown on. */
 const endOf = (error: unknown): End => {
@@ -55,7 +42,8 @@ export const serveGateway = async (ctx: WorkerContext, run: Run, place: Place): 
   const root = ctx.config.workspacesRoot
   const socket = gatewaySocket(ctx.config, place.gatewayOf)
   try {
-    if (socket !== undefined) await makeGatewayDir(root, dirname(socket))
+    // A slot's is there: it is mounted.
+    if (socket !== undefined && place.slot === undefined) await makeGatewayDir(root, dirname(socket))
     return (await ctx.gateway?.serve(run, socket)) ?? { async [Symbol.asyncDispose]() {} }
   } catch (error) {
     return endOf(error instanceof EngineError ? error : gatewayError(root, error))
@@ -111,81 +99,12 @@ const start = async (ctx: WorkerContext, owned: OwnedRun, plan: Start, signal: A
   try {
     const [opened] = await Promise.all([
       startFresh(ctx, owned, plan.token, signal),
-      announce(ctx, owned.run, plan.again ? 'startingCold' : 'starting', said, signal),
+      announce(ctx, owned.run, [plan.again ? 'startingCold' : 'starting'], said, signal),
     ])
     return opened
   } catch (error) {
     return endOf(error)
   }
-}
-
-/** `miss`: why it must be a cold one; without, the pool is asked. `again`: the log has a start of this attempt already. */
-export type Start = {
-  readonly kind: 'start'
-  readonly token: string
-  readonly miss?: WarmMiss
-  readonly again?: boolean
-}
-
-/** What there is to do: adopt what is there, or start with a token whose hash is in the document. */
-export type Plan = { readonly kind: 'adopt'; readonly containerId: string; readonly slot?: string } | Start | End
-
-/** Gives the run a new token: an earlier one died with the owner that knew it. It starts cold: something is amiss. */
-export const renewToken = async (
-  owned: OwnedRun,
-  patch: RunPatch = {},
-  why: Pick<Start, 'miss' | 'again'> = { miss: 'taken_up_again' },
-): Promise<Plan> => {
-  const token = newToken()
-  await owned.update({ ...patch, token_hash: tokenHash(token) })
-  return { kind: 'start', token, ...why }
-}
-
-/** Where a run lives: in a slot of the pool, or in a container of its own. */
-export type Place = {
-  /** Whose gateway directory is mounted there. */
-  readonly gatewayOf: string
-  readonly slot?: WarmSlot
-  readonly plan: Exclude<Plan, End>
-}
-
-/** Asks the pool, where the plan leaves it open. */
-export const choosePlace = (ctx: WorkerContext, { run_id }: Run, plan: Exclude<Plan, End>): Place => {
-  if (plan.kind === 'adopt') return { gatewayOf: plan.slot ?? run_id, plan }
-  if (plan.miss !== undefined) return { gatewayOf: run_id, plan }
-  const taken = ctx.pool?.take() ?? 'pool_off'
-  if (typeof taken === 'string') return { gatewayOf: run_id, plan: { ...plan, miss: taken } }
-  return { gatewayOf: taken.slot, slot: taken, plan }
-}
-
-/**
- * One container per run: adopts the one that is there, else (`undefined`) one is started, unless the log says that an agent
- * began in a container that is gone. One that was never started is no container yet: `start` replaces it.
- */
-export const adoptOrEnd = (
-  found: Pick<SandboxInfo, 'started' | 'containerId' | 'slot'> | undefined,
-  agentStarted: boolean,
-): Exclude<Plan, { kind: 'start' }> | undefined => {
-  if (found?.started) {
-    return { kind: 'adopt', containerId: found.containerId, ...(found.slot !== undefined && { slot: found.slot }) }
-  }
-  return agentStarted ? LOST : undefined
-}
-
-/**
- * Looks at what is there already for a run that was taken up before.
- * @param firstToken the token whose hash the take-up stored; absent when the run was taken up before
- */
-export const planSandbox = async (
-  ctx: WorkerContext,
-  owned: OwnedRun,
-  known: { readonly agentStarted: boolean; readonly firstToken: string | undefined },
-  health: EngineHealth,
-  signal: AbortSignal,
-): Promise<Plan> => {
-  if (known.firstToken !== undefined) return { kind: 'start', token: known.firstToken }
-  const found = await askEngine(ctx, owned.run, health, () => ctx.engine.find(owned.run), signal)
-  return adoptOrEnd(found, known.agentStarted) ?? renewToken(owned)
 }
 
 /** Each start is counted, and said where operators look. */
@@ -210,15 +129,14 @@ const open = (
       if (slot) ctx.pool?.putBack(slot)
       return Promise.resolve(endOf(refusal))
     }
-    return slot === undefined ? start(ctx, owned, plan, signal) : claimSlot(ctx, owned, slot, plan.token, signal)
+    return slot === undefined
+      ? start(ctx, owned, plan, signal)
+      : claimSlot(ctx, owned, { slot, token: plan.token, ahead: plan.ahead }, signal)
   }
   return Promise.resolve({ kind: 'open', containerId: plan.containerId, warm: plan.slot !== undefined })
 }
 
-const reasonOf = ({ plan, slot }: Place): string => {
-  if (plan.kind === 'adopt') return 'adopted'
-  return slot === undefined ? 'cold' : 'warm'
-}
+const reasonOf = ({ plan }: Place): string => (plan.kind === 'adopt' ? 'adopted' : 'cold')
 
 /** Carries the plan out. Rejects only when `signal` aborts or the run is lost to another owner. */
 export const openSandbox = async (
@@ -229,8 +147,10 @@ export const openSandbox = async (
 ): Promise<Opened | Missed> => {
   const opened = await open(ctx, owned, place, signal)
   if (place.plan.kind === 'start') noteStart(ctx, owned.run, place, opened)
-  if (opened.kind !== 'open') return opened
+  // A claim has stored and said it, before the agent could say anything.
+  if (opened.kind !== 'open' || place.slot !== undefined) return opened
   await owned.update({ state: 'running', container_id: opened.containerId })
-  await announce(ctx, owned.run, 'running', { reason: reasonOf(place) }, signal)
+  const again = place.plan.kind === 'start' && place.plan.again === true
+  await announce(ctx, owned.run, [again ? 'runningCold' : 'running'], { reason: reasonOf(place) }, signal)
   return opened
 }

@@ -5,6 +5,9 @@ import { OwnershipLost } from './worker-context.ts'
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
 
+/** How long what can wait leaves the machine to an agent that begins. */
+export const CALM_MS = 50
+
 /** Sleeps, or rejects with `signal.reason` as soon as that aborts. */
 export const pause = async (ms: number, signal: AbortSignal): Promise<void> => {
   try {

@@ -7,18 +7,11 @@ import { createChooseRun } from './choose-run.ts'
 import type { Missed } from './claim-slot.ts'
 import { endRun, tidyRun } from './end-run.ts'
 import { startLogPump } from './log-pump.ts'
-import {
-  choosePlace,
-  type End,
-  LOST,
-  type Opened,
-  openSandbox,
-  type Plan,
-  planSandbox,
-  renewToken,
-  serveGateway,
-} from './open-sandbox.ts'
-import { pause, untilDone, within } from './patience.ts'
+import { lookAhead } from './look-ahead.ts'
+import type { Opened } from './open-sandbox.ts'
+import { openSandbox, serveGateway } from './open-sandbox.ts'
+import { CALM_MS, pause, untilDone, within } from './patience.ts'
+import { choosePlace, type End, LOST, type Plan, planSandbox, renewToken } from './plan-sandbox.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
 import {
   askEngine,
@@ -30,8 +23,6 @@ import {
   watchLogAndDeadline,
 } from './watch.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
-
-const CALM_MS = 50
 
 /** Everything that one handler watches its run with. */
 type Watch = {
@@ -137,6 +128,7 @@ const runSession = async (
 ): Promise<JobOutcome> => {
   const { events } = ctx.store
   const { session_id, run_id } = owned.run
+  const ahead = firstToken === undefined ? undefined : lookAhead(ctx, owned.run)
   const after = await untilDone(() => events.tail(session_id), signal)
   const marks = await untilDone(() => events.marks(session_id, run_id), signal)
   if (marks.userMessage === undefined) await untilDone(() => announceRun(events, owned.run), signal)
@@ -151,7 +143,7 @@ const runSession = async (
   ])
   decided.catch(() => {})
   const watch: Watch = { ctx, owned, decided, health, signal }
-  const known = { agentStarted: marks.agentStart !== undefined, firstToken }
+  const known = { agentStarted: marks.agentStart !== undefined, firstToken, ahead }
   let plan = await unlessDecided(watch, (inner) => planSandbox(ctx, owned, known, health, inner))
   for (;;) {
     if (plan.kind === 'finish') return tidyRun(ctx, owned, plan.finish)

@@ -1,6 +1,6 @@
 import type { Cause } from '#contracts/causes.ts'
 import type { Run } from '#contracts/run.ts'
-import { adoptOrEnd } from '#scheduler/open-sandbox.ts'
+import { adoptOrEnd } from '#scheduler/plan-sandbox.ts'
 import { exitVerdict, type Verdict, verdictOf } from '#scheduler/watch.ts'
 import { type Actor, exitOf, step, update } from './ending-moves.ts'
 import { NEW_RUNNER } from './runner-moves.ts'
