@@ -145,10 +145,10 @@ const runVariables = {
     fallback: '2',
   },
   WARM_POOL_SIZE: {
-    says: 'Containers that wait started for the next runs, which then begin in milliseconds; twice as many after runs had to wait. 0 = none.',
+    says: 'Containers that wait started for the next runs, which then begin in milliseconds; up to twice as many after runs found none. 0 = none.',
     rule: 'must be a whole number from 0 to 1000',
     shape: field.int(0, 1_000),
-    fallback: '0',
+    fallback: '2',
   },
   RECONCILE_DRY_RUN: {
     says: 'Reconcile only logs what it would end, enqueue or remove.',

@@ -49,8 +49,14 @@ const runDemo = async (env: Env, settings: DevSettings, shutdown: Shutdown): Pro
   const { log, file } = openLog(settings)
   const screen = screenOf(process.stdout)
   const port = settings.portGiven ? settings.listen.port : await freePort(settings.listen)
+  // One run, once: nothing would be won by containers that wait for the next.
+  const worker = { ...settings.worker, warmPoolSize: 0 }
   const sessionId = `demo-${randomBytes(2).toString('hex')}`
-  await using server = await openEmbedded({ ...settings, listen: { ...settings.listen, port } }, log, shutdown.signal)
+  await using server = await openEmbedded(
+    { ...settings, worker, listen: { ...settings.listen, port } },
+    log,
+    shutdown.signal,
+  )
   write(opening(screen, server, sessionId))
   const succeeded = await watchRun(server, sessionId, env.PROMPT || PROMPT, shutdown)
   const workspace = join(server.workspacesRoot, sessionId)

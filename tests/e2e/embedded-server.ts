@@ -12,7 +12,7 @@ export const openServer = async (
   env: Readonly<Record<string, string>>,
 ): Promise<TestServer> => {
   const root = env.WORKSPACES_ROOT ?? (await tempDir(t))
-  const settings = devConfig({ PORT: '0', LOG_LEVEL: 'silent', ...env, WORKSPACES_ROOT: root })
+  const settings = devConfig({ PORT: '0', LOG_LEVEL: 'silent', WARM_POOL_SIZE: '0', ...env, WORKSPACES_ROOT: root })
   const { installation } = settings.worker
   const log = createLogger('test', settings.logLevel)
   const server = await openEmbedded(settings, log, new AbortController().signal)

@@ -10,6 +10,9 @@ describe('embedded, agents as plain processes', () => {
 
 const docker = await openDocker()
 
-describe('embedded, agents in containers', { skip: 'skip' in docker ? docker.skip : false }, () => {
-  mainJobSuite(async (t, env) => openServer(t, { ENGINE: 'docker', AGENT_CONTAINER_IMAGE: await testImage(), ...env }))
+describe('embedded, agents in containers, some of them started ahead', {
+  skip: 'skip' in docker ? docker.skip : false,
+}, () => {
+  const warm = { ENGINE: 'docker', WARM_POOL_SIZE: '2' }
+  mainJobSuite(async (t, env) => openServer(t, { ...warm, AGENT_CONTAINER_IMAGE: await testImage(), ...env }))
 })

@@ -98,6 +98,7 @@ const workerEnv = async (parts: Parts): Promise<Env> => ({
   ...(parts.options.engine === 'process' ? { ENGINE: 'process' } : { AGENT_CONTAINER_IMAGE: parts.image }),
   WORKSPACES_ROOT: parts.root,
   MGX_INSTALLATION: parts.id,
+  WARM_POOL_SIZE: '0',
   OPENAI_API_KEY: parts.modelKey,
   OPENAI_BASE_URL: parts.model.baseUrl,
   OPENAI_MODEL: 'prompt-model',
