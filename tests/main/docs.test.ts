@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { CAUSE_NAMES } from '#contracts/causes.ts'
 import { EGRESS_SETS } from '#contracts/egress-sets.ts'
 import { FRAMEWORK_NAMES } from '#contracts/frameworks.ts'
+import { WARM_MISSES } from '#contracts/warm.ts'
 import { SECTIONS } from '#main/config-docs.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -75,4 +76,14 @@ test('variables, frameworks and causes that the pages name are the ones there ar
   for (const framework of FRAMEWORK_NAMES) assert.ok(readme?.includes(`\`${framework}\``), framework)
   assert.equal(CAUSE_NAMES.length, 16)
   assert.match(`${changelog}`, /one of sixteen causes/)
+})
+
+test('every reason for a cold start is in the table of operations.md, and no other', async () => {
+  const page = await read('docs/operations.md')
+  const table = page.slice(page.indexOf('| `miss` |'), page.indexOf('While such a run lives'))
+  const named = [...table.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name)
+  assert.deepEqual(
+    named.filter((name) => name !== 'miss'),
+    [...WARM_MISSES],
+  )
 })
