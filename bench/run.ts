@@ -9,6 +9,7 @@ import type { Chart } from './charts/chart.ts'
 import { benchEventLatency } from './event-latency.ts'
 import { benchFanOut } from './fan-out.ts'
 import { benchGenerate } from './generate.ts'
+import { benchGrowthLine } from './growth-line.ts'
 import { benchGrowthLog } from './growth-log.ts'
 import { benchGrowthQueue } from './growth-queue.ts'
 import { benchGrowthSessions } from './growth-sessions.ts'
@@ -29,6 +30,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   'growth-log': benchGrowthLog,
   'growth-sessions': benchGrowthSessions,
   'growth-queue': benchGrowthQueue,
+  'growth-line': benchGrowthLine,
   generate: benchGenerate,
   'image-size': benchImageSize,
 }

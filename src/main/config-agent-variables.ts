@@ -136,7 +136,8 @@ const runVariables = {
     says: 'Memory of the machine that the agent containers run on. Set it where the Docker daemon is not on the machine of the worker.',
     rule: 'must be a size of at least 64m: a whole number with k, m or g behind it, or of bytes',
     shape: field.bytes(64 * MIB),
-    otherwise: 'all memory of this machine',
+    otherwise:
+      'all memory of this machine; not counted with ENGINE=process, nor with ENGINE=kubernetes, where the cluster does it',
   },
   WORKER_MEMORY_OVERCOMMIT: {
     says: 'How many times that memory the limits of the containers may add up to. What does not fit waits.',

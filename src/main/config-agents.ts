@@ -125,9 +125,12 @@ const networkOf = (values: AgentValues, channel: ChannelConfig): string => {
   return channel.tcpUrl === undefined ? 'none' : 'bridge'
 }
 
-/** What the containers' limits may add up to, bytes. Processes have no limits to add up. */
+/**
+ * What the containers' limits may add up to, bytes. Processes have no limits to add up, and a cluster counts by itself: its
+ * memory is not that of this machine.
+ */
 const memoryOf = (values: AgentValues, machine: Machine): number | undefined => {
-  const whole = values.WORKER_MEMORY ?? machine.memory
+  const whole = values.WORKER_MEMORY ?? (values.ENGINE === 'kubernetes' ? undefined : machine.memory)
   if (values.ENGINE === 'process' || whole === undefined) return undefined
   const memory = Math.floor(whole * values.WORKER_MEMORY_OVERCOMMIT)
   const need = values.AGENT_CONTAINER_MEMORY_LIMIT

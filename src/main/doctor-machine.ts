@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
+import { mkdir, readFile, realpath, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { reserveOn } from '#scheduler/disk-guard.ts'
+import { type DiskLimits, reserveOn } from '#scheduler/disk-guard.ts'
 import { diskProbe } from '#scheduler/disk-probe.ts'
 import { type Check, type Finding, failure, ok, warning } from './doctor-report.ts'
 
@@ -52,7 +52,7 @@ const spaceFinding = async (root: string, reserve: number): Promise<Finding> => 
   return free < 5 * GIB ? warning('free space', says, remedy) : ok('free space', says)
 }
 
-const workspaces = async (root: string, reserve: number): Promise<Finding[]> => {
+const workspaces = async (root: string, disk: DiskLimits): Promise<Finding[]> => {
   const found = await stat(root).catch(() => undefined)
   if (!found?.isDirectory()) {
     return [failure('workspaces', `${root} is not a directory`, 'Create it, or set WORKSPACES_ROOT to one there is.')]
@@ -63,17 +63,47 @@ const workspaces = async (root: string, reserve: number): Promise<Finding[]> => 
   } catch (error) {
     return [failure('workspaces', `directories cannot be made and moved within ${root}: ${error}`, share)]
   }
-  return [ok('workspaces', `${root}, directories can be made and moved`), await spaceFinding(root, reserve)]
+  return [
+    ok('workspaces', `${root}, directories can be made and moved`),
+    await spaceFinding(root, disk.reserveBytes),
+    await quotaFinding(root, disk.quotaBytes),
+  ]
 }
 
-/** What this machine itself must have. `reserve`: bytes that are to stay free. */
-export const machineChecks = (root: string, reserve: number): readonly Check[] => [
+type FileSystem = { readonly path: string; readonly kind: string; readonly options: string }
+
+/** The file system that a directory lies on: see proc_pid_mountinfo(5). */
+const fileSystemOf = async (root: string): Promise<FileSystem | undefined> => {
+  const real = `${await realpath(root)}/`
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).trim().split('\n')
+  const all = mounts.map((line) => {
+    const [left = '', right = ''] = line.split(' - ')
+    const [kind = '', , options = ''] = right.split(' ')
+    return { path: left.split(' ')[4] ?? '', kind, options }
+  })
+  const above = all.filter(({ path }) => real.startsWith(path === '/' ? path : `${path}/`))
+  return above.sort((a, b) => a.path.length - b.path.length).at(-1)
+}
+
+const quotaFinding = async (root: string, quota: number | undefined): Promise<Finding> => {
+  const found = await fileSystemOf(root).catch(() => undefined)
+  const disk = found === undefined ? 'this file system' : `${found.kind} at ${found.path}`
+  const able = /prjquota|pquota/.test(found?.options ?? '')
+    ? 'could hold project quotas, which mgx does not use yet'
+    : 'holds none itself'
+  if (quota !== undefined) return ok('workspace quota', `${megabytes(quota)}, watched by the worker; ${disk} ${able}`)
+  const remedy = 'Set AGENT_WORKSPACE_QUOTA (such as 5g): one session can otherwise use all but AGENT_DISK_RESERVE.'
+  return warning('workspace quota', `none; ${disk} ${able}`, remedy)
+}
+
+/** What this machine itself must have. */
+export const machineChecks = (root: string, disk: DiskLimits): readonly Check[] => [
   {
     name: 'machine',
     remedy: 'Look at /proc.',
     run: async () => [nodeFinding(process.versions.node), await openFiles()],
   },
-  { name: 'workspaces', remedy: 'Set WORKSPACES_ROOT.', run: () => workspaces(root, reserve) },
+  { name: 'workspaces', remedy: 'Set WORKSPACES_ROOT.', run: () => workspaces(root, disk) },
 ]
 
 /** Bytes in words: whole megabytes. */

@@ -61,8 +61,7 @@ await runRoot('doctor', async (env) => {
     findings.push(...found)
     if (!json) for (const finding of found) process.stdout.write(`${lineOf(finding)}\n`)
   }
-  for (const check of machineChecks(subject.worker.workspacesRoot, subject.worker.disk.reserveBytes))
-    tell(await runCheck(check))
+  for (const check of machineChecks(subject.worker.workspacesRoot, subject.worker.disk)) tell(await runCheck(check))
   tell(await engineFindings(subject))
   for (const check of subject.services) tell(await runCheck(check))
   const ready = findings.every(({ verdict }) => verdict !== 'failure')

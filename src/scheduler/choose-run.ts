@@ -113,12 +113,10 @@ const look = async (self: Self): Promise<Found> => {
 }
 
 /** With nobody before it and no limit in its way the job's own run starts without a look around. */
-const tryFresh = async (self: Self, run: Run): Promise<TakeUp | undefined> => {
+const tryFresh = async (self: Self, run: Run, active: readonly ActiveRun[]): Promise<TakeUp | undefined> => {
   const { ctx } = self
   if (hasPermits(ctx) || Date.now() - run.created_at.getTime() > FRESH_MS) return undefined
-  const limits = limitsOf(ctx)
-  const active = limits.memory === undefined ? [] : await ctx.store.runs.active()
-  const admission = admit([run.tenant_id], active, new Map(), limits)
+  const admission = admit([run.tenant_id], active, new Map(), limitsOf(ctx))
   if (admission.tenants.length === 0) return undefined
   const taken = await tryTake(self, run.run_id, () => takeUpRun(ctx, run, admission.take(run.tenant_id)))
   return taken.kind === 'taken' ? taken : undefined
@@ -166,8 +164,11 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
 
   return {
     async choose(job, signal) {
-      const run = await ctx.store.runs.get(job.run_id)
-      const taken = run?.state === 'queued' ? await tryFresh(self, run) : await own(job, run)
+      const { runs } = ctx.store
+      // Both at once: a run that starts without a look around must not wait twice.
+      const countsMemory = ctx.config.memoryBytes !== undefined
+      const [run, active] = await Promise.all([runs.get(job.run_id), countsMemory ? runs.active() : []])
+      const taken = run?.state === 'queued' ? await tryFresh(self, run, active) : await own(job, run)
       if (taken?.kind === 'taken') return taken
       // Whose turn it is may be waiting for nothing but this.
       changed()

@@ -1,9 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Run } from '#contracts/run.ts'
 import { ACTIVE_FIELDS, type ActiveRun, ENDED_FIELDS, type Ended, type RunLine, type Waiting } from './run-line.ts'
 import { reachSqlite } from './sqlite-schema.ts'
 
-/** Rows of one answer of {@link RunLine.line}: the process does nothing else meanwhile. */
+/** Rows of one answer of {@link RunLine.line}: the process does nothing else meanwhile, and everything else between two. */
 const PIECE = 2_000
 
 const TURN = `json_extract(doc, '$.turn_at')`
@@ -45,6 +46,7 @@ const line = async function* (sql: Statements): AsyncGenerator<readonly Waiting[
     const end = rows.at(-1)
     if (end === undefined) return
     yield rows.map(({ tenant_id, run_id }) => ({ tenant_id: String(tenant_id), run_id: String(run_id) }))
+    await turn()
     last = [String(end.tenant_id), String(end.turn), String(end.run_id)]
   }
 }

@@ -6,6 +6,9 @@ import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { openEgressRelay } from '#agent-runner/egress-relay.ts'
 import { commandEnv } from '#agent-runner/tools/command-env.ts'
+import { sendNotServed } from '#scheduler/egress.ts'
+import { type GatewayListener, listenUnix } from '#scheduler/gateway-listen.ts'
+import { waitFor } from '../helpers.ts'
 import { egressOf } from '../scheduler/egress-world.ts'
 import { open } from '../scheduler/gateway-world.ts'
 import { openHttpTarget } from '../services/http-target.ts'
@@ -106,8 +109,14 @@ test('a gateway that is away is waited for: another worker takes the run over', 
   const { shell, serving, gateway, run, socketPath } = await openWorld(t, target.authority)
   assert.match(await shell(`curl -sS http://${target.authority}/before`), /^hello/)
   await serving[Symbol.asyncDispose]()
+  const tries: string[] = []
+  const connect: GatewayListener['connect'] = ({ url = '' }, client) => {
+    tries.push(url)
+    sendNotServed(client)
+  }
+  await using _stranger = await listenUnix({ request: (_, response) => void response.end(), connect }, socketPath)
   const asked = shell(`curl -sS http://${target.authority}/between`)
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await waitFor(() => tries.length > 0, { what: 'the first try' })
   await using _next = await gateway.serve(run, socketPath)
   assert.match(await asked, /^hello/)
 })
@@ -132,10 +141,7 @@ test('what is no proxy request is told so; disposing ends what is open', async (
   assert.match(await shell(`curl -sS --noproxy '*' ${address}/x`), /This is the proxy of an mgx agent/)
   assert.match(await shell(`curl -sS ftp://example.com/ -x ${address}`), /This is the proxy of an mgx agent/)
   const asked = shell(`curl -sS http://${held.authority}/never`)
-  const { promise: arrived, resolve } = Promise.withResolvers<void>()
-  const look = setInterval(() => held.seen.length > 0 && resolve(), 10)
-  await arrived
-  clearInterval(look)
+  await waitFor(() => held.seen.length > 0, { what: 'the request to arrive' })
   await relay[Symbol.asyncDispose]()
   assert.match(await asked, /curl: \(\d+\)/)
   const refused = await new Promise((done) => request(address).on('error', done).end())

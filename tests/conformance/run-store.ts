@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import type { Attestation } from '#contracts/attestation.ts'
 import { DEFAULT_TENANT } from '#contracts/ids.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
 import type { RunStore } from '#store/run-store.ts'
@@ -14,6 +15,20 @@ export const accepted = async (runs: RunStore, run: NewRun): Promise<Run> => {
   assert.equal(result.outcome, 'accepted')
   return (result as { run: Run }).run
 }
+
+const attestationOf = ({ session_id, run_id }: Run): Attestation => ({
+  session_id,
+  run_id,
+  engine: 'docker',
+  container_id: 'c',
+  image: 'mgx:latest',
+  source: 'host',
+  read_at: new Date(0).toISOString(),
+  ok: false,
+  quota: { kind: 'soft', bytes: 5 },
+  egress: { allow: ['a.org'], enforced: true },
+  checks: [{ name: 'pids', asked: 512, enforced: 'unlimited', ok: false }],
+})
 
 const transitions = (open: () => StoreWorld) => {
   test('transition: compare-and-set on attempt and state', async () => {
@@ -53,6 +68,7 @@ const transitions = (open: () => StoreWorld) => {
       quarantine_until: now,
       restarts: 1,
       token_hash: 'h',
+      attestation: attestationOf(run),
       exit: { code: null, reason: 'lost' },
       result: {
         session_id: run.session_id,

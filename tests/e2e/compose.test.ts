@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import type { Attestation } from '#contracts/attestation.ts'
 import { docker } from '../infra/image.ts'
 import { bridgeAddress } from '../services/bridge.ts'
 import { openDocker } from '../services/docker.ts'
@@ -60,6 +61,13 @@ describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
     const owner = (await inspectOne(stack, 'worker')).Config.User.split(':').map(Number)
     const { uid, gid } = await stat(join(stack.root, 'one-files/index.html'))
     assert.deepEqual([uid, gid], owner, 'agents work as the user that the worker is')
+  })
+
+  test('what held an agent was read from the kernel, by a worker that is in a container itself', LIMIT, async () => {
+    const { source, checks } = await getJson<Attestation>(`${stack.url}/api/agent/sessions/one/attestation`)
+    assert.equal(source, 'exec')
+    const gaps = checks.filter(({ ok }) => !ok)
+    assert.deepEqual(gaps, [])
   })
 
   test('agents reach MongoDB and nothing else of ours', LIMIT, async () => {

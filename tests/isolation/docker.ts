@@ -24,6 +24,19 @@ const floodRow = async (server: ProbedServer): Promise<Row> => {
   return { what: 'all memory taken', asked: 'oom_killed', enforced: result.cause, ok: result.cause === 'oom_killed' }
 }
 
+/** A hundred megabytes, into a workspace of 64. */
+const HOARD = 'bash head -c 100000000 /dev/zero >hoard; sleep 60'
+
+const hoardRow = async (server: ProbedServer): Promise<Row> => {
+  const { result } = await server.run('hoard', HOARD)
+  return {
+    what: 'workspace beyond its quota',
+    asked: 'disk_full',
+    enforced: result.cause,
+    ok: result.cause === 'disk_full',
+  }
+}
+
 const attestedRow = ({ attestation }: Ran): Row => {
   const gaps = attestation?.checks.flatMap(({ name, ok }) => (ok ? [] : [name])) ?? []
   const enforced =
@@ -34,5 +47,11 @@ const attestedRow = ({ attestation }: Ran): Row => {
 /** Everything that is asked of an agent's container on Docker, tried from inside. */
 export const probeDocker = async (server: ProbedServer): Promise<Row[]> => {
   const { found, ran } = await probeAgent(server)
-  return [...rowsOf(found, ASKED), await bombRow(server), await floodRow(server), attestedRow(ran)]
+  return [
+    ...rowsOf(found, ASKED),
+    await bombRow(server),
+    await floodRow(server),
+    await hoardRow(server),
+    attestedRow(ran),
+  ]
 }

@@ -87,6 +87,7 @@ export const openProbedServer = async (stack: AsyncDisposableStack, image: strin
     AGENT_CONTAINER_CPU_QUOTA: String(LIMITS.cpuQuota),
     AGENT_CONTAINER_PIDS_LIMIT: String(LIMITS.pids),
     AGENT_TMP_SIZE: LIMITS.tmp,
+    AGENT_WORKSPACE_QUOTA: '64m',
     OPENAI_BASE_URL: model.baseUrl,
     OPENAI_API_KEY: secret,
   })

@@ -37,6 +37,27 @@ describe('defaults', () => {
     assert.equal(worker({ AGENT_USER: '1234:5' }, { uid: 501, gid: 20 }).worker.user, '1234:5')
   })
 
+  test('limits: none at work but of memory, ten thousand that wait', () => {
+    const { worker: config } = worker({}, { ...ROOT, memory: 16 * 1024 ** 3 })
+    assert.deepEqual([config.maxRunning, config.maxRunningPerTenant], [undefined, undefined])
+    assert.equal(config.memoryBytes, 32 * 1024 ** 3)
+    const { api } = apiConfig(SERVICES)
+    assert.deepEqual([api.maxQueuedRuns, api.maxQueuedRunsPerTenant], [10_000, 10_000])
+    assert.equal(apiConfig({ ...SERVICES, MAX_QUEUED_RUNS: '7' }).api.maxQueuedRunsPerTenant, 7)
+  })
+
+  test('memory: what is said counts, a container that never fits is refused, and where nothing limits nothing is counted', () => {
+    const machine = { ...ROOT, memory: 1024 ** 3 }
+    const said = { WORKER_MEMORY: '8g', WORKER_MEMORY_OVERCOMMIT: '1.5' }
+    assert.equal(worker(said, machine).worker.memoryBytes, 12 * 1024 ** 3)
+    const small = { AGENT_CONTAINER_MEMORY_LIMIT: '3g' }
+    assert.match(
+      onlyLine(() => worker(small, machine)),
+      /^AGENT_CONTAINER_MEMORY_LIMIT: one container may have 3221225472 bytes, .* no run would ever fit; lower/,
+    )
+    assert.equal(worker({ ...small, ENGINE: 'process' }, machine).worker.memoryBytes, undefined)
+  })
+
   test('two directories of workspaces are two installations', () => {
     const one = worker({ WORKSPACES_ROOT: '/srv/one' }).worker.installation
     assert.notEqual(one, worker({ WORKSPACES_ROOT: '/srv/two' }).worker.installation)

@@ -54,6 +54,7 @@ test('Docker: a good host is ready, every limit was measured, and nothing is lef
   const WORKSPACES_ROOT = await root(t)
   const { stdout, code } = await run({ WORKSPACES_ROOT, AGENT_CONTAINER_IMAGE: await testImage(), ENGINE: 'docker' })
   assert.equal(code, 0, stdout)
+  assert.match(stdout, /^! workspace quota: none; .*\n {4}Set AGENT_WORKSPACE_QUOTA/m)
   for (const check of ['workspaces', 'image', 'user', 'hardening', 'limit of memory', 'limit of CPU', 'size of /tmp']) {
     assert.match(stdout, new RegExp(`^✔ ${check}: `, 'm'))
   }

@@ -130,6 +130,24 @@ test('a crash leaks no permit: the dead one is adopted although the limit is rea
   assert.equal((await world.run(running)).permit, null)
 })
 
+test('a dead one that holds the last permit is adopted for the job of any other run: its own may be lost', async (t) => {
+  const held = gate()
+  const world = await openWorld(t, ({ events }) => agent(events, { beforeStep: held.hook }))
+  const config = { maxRunning: 1, concurrency: 1 }
+  const [first, second] = [world.worker({ config }), world.worker({ config })]
+  const normal = await generate(world)
+  const high = await generate(world, { options: { priority: 'high' } })
+  first.consume()
+  await held.reached
+  assert.equal((await world.run(normal)).state, 'queued')
+  assert.equal(await world.queue.remove(high.run_id), true)
+  first.die()
+  await world.forget(high)
+  second.consume()
+  held.open()
+  for (const run of [high, normal]) assert.equal((await world.over(run)).data.cause, 'completed')
+})
+
 test('a worker that dies between take-up and start holds its permit no longer than it takes to adopt its run', async (t) => {
   const world = await openWorld(t, ({ events }) => agent(events))
   const config = { maxRunning: 1 }
