@@ -33,11 +33,12 @@ const add = (queue: BullQueue, job: QueueJob) =>
 
 const enqueue = async (queue: BullQueue, job: QueueJob, isNew: boolean): Promise<void> => {
   // BullMQ ignores the id of a job it still knows, also of one that is over.
-  await add(queue, job)
+  const added = await add(queue, job)
   if (isNew) return
   // Not its state: to tell that BullMQ looks through all jobs that wait.
   const known = await queue.getJob(job.run_id)
-  if (known?.finishedOn === undefined) return
+  const isAdded = known?.timestamp === added.timestamp
+  if (isAdded || known?.finishedOn === undefined) return
   await known.remove()
   await add(queue, job)
 }
