@@ -84,6 +84,37 @@ test('a stream that ends while the container runs was cut', async (t) => {
   await world.over(run)
 })
 
+test('long output that a daemon cut short when the container left is read once more', async (t) => {
+  const world = await openWorld(t, () => hangs)
+  const worker = world.worker()
+  const { engine } = worker.ctx
+  const [kept, dropped] = ['a'.repeat(100_000), 'b'.repeat(100_000)]
+  let readings = 0
+  Object.assign(worker.ctx, {
+    engine: {
+      ...engine,
+      async *logs(...args: Parameters<typeof engine.logs>) {
+        readings += 1
+        let room = readings === 1 ? kept.length : Infinity
+        for await (const chunk of engine.logs(...args)) {
+          if (room > 0) yield chunk.subarray(0, room)
+          room -= chunk.byteLength
+        }
+      },
+    },
+  })
+  worker.consume()
+  const run = await world.generate()
+  await world.event(run, 'running')
+  const box = world.engine.box(run.run_id)
+  box?.print(kept)
+  box?.print(dropped)
+  box?.end(0)
+  await world.over(run)
+  assert.equal(await textOf(world, run.run_id), kept + dropped)
+  assert.equal(readings, 2)
+})
+
 test('an adopter copies what was said while nobody listened', async (t) => {
   const world = await openWorld(t, () => hangs)
   const [first, second] = [world.worker(), world.worker()]
