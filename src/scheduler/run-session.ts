@@ -24,6 +24,9 @@ import {
 } from './watch.ts'
 import { OwnershipLost, type WorkerContext } from './worker-context.ts'
 
+/** Times `CALM_MS`. */
+const CALM_ROUNDS = 10
+
 /** Everything that one handler watches its run with. */
 type Watch = {
   readonly ctx: WorkerContext
@@ -69,7 +72,17 @@ const watchSandbox = async (watch: Watch, warm: boolean): Promise<Verdict> => {
  * An agent that was started ahead begins within milliseconds: it has the machine for itself that long, because nothing that is
  * begun here needs to be as quick.
  */
-const calm = ({ decided, signal }: Watch): Promise<unknown> => Promise.race([pause(CALM_MS, signal), decided])
+const calm = async ({ ctx, decided, signal }: Watch): Promise<void> => {
+  const settled = decided.then(
+    () => true,
+    () => true,
+  )
+  // In a burst until the last one has begun, within limits.
+  for (let n = 0; n < CALM_ROUNDS; n++) {
+    const over = await Promise.race([pause(CALM_MS, signal).then(() => false), settled])
+    if (over || (ctx.pool?.sinceTake() ?? CALM_MS) >= CALM_MS) return
+  }
+}
 
 /** One container's life: served, opened, watched. `no_job` comes back to the caller, everything else is ended here. */
 const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, End>): Promise<JobOutcome | NoJob | Missed> => {

@@ -29,6 +29,8 @@ export type WarmPool = AsyncDisposable & {
   /** True for slots that this process keeps or starts. */
   holds(slot: string): boolean
   stats(): PoolStats
+  /** Since a slot was given away last, milliseconds. */
+  sinceTake(): number
   /** Of memory, for slots that wait or start. */
   bytes(): number
 }
@@ -175,11 +177,13 @@ export const openWarmPool = async (options: PoolOptions): Promise<WarmPool> => {
   const filling = createFilling(options, shelf, demand.wanted)
   const misses: Partial<Record<WarmMiss, number>> = {}
   let hits = 0
+  let lastTake = 0
   filling.tend()
   return {
     take() {
       if (filling.stopped) return 'pool_draining'
       filling.soon()
+      lastTake = Date.now()
       return shelf.take() ?? 'pool_empty'
     },
     putBack(slot) {
@@ -193,6 +197,7 @@ export const openWarmPool = async (options: PoolOptions): Promise<WarmPool> => {
       if (outcome === 'image_changed') filling.tend()
     },
     holds: (slot) => filling.starting.has(slot) || shelf.has(slot),
+    sinceTake: () => Date.now() - lastTake,
     bytes: () => (shelf.size + filling.starting.size) * SLOT_BYTES,
     stats: () => ({ ready: shelf.size, starting: filling.starting.size, hits, misses: { ...misses } }),
     async [Symbol.asyncDispose]() {
