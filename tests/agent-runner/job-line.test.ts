@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { RunnerJob } from '#contracts/job.ts'
-import { tempDir } from '../helpers.ts'
+import { tempDir, waitFor } from '../helpers.ts'
 import { says } from './scripted-model.ts'
 import { checkLog, openWorld, startRunner } from './world.ts'
 
@@ -14,10 +15,23 @@ test('no job line: exit 66 at the end of the input, and after ten seconds of sil
   assert.deepEqual(await silent.exited, { code: 66, signal: null })
 })
 
+/** Resolves when a process has loaded what it loads and waits: asleep (proc_pid_stat(5)), with no CPU time used for a while. */
+const asleep = async (pid: number | undefined): Promise<void> => {
+  let [before, since] = ['', Date.now()]
+  await waitFor(
+    async () => {
+      const [state = '', ...numbers] = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? []
+      const now = `${state} ${numbers.slice(10, 12)}`
+      if (now !== before || state !== 'S') [before, since] = [now, Date.now()]
+      return Date.now() - since > 400
+    },
+    { everyMs: 50, what: 'the runner to wait for its line' },
+  )
+}
+
 test('TERM before the job line: exit 143', async (t) => {
   const runner = startRunner(t, await tempDir(t), {})
-  // The handler is there before anything is awaited; the process itself takes a moment.
-  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  await asleep(runner.child.pid)
   runner.child.kill('SIGTERM')
   assert.deepEqual(await runner.exited, { code: 143, signal: null })
 })
