@@ -21,8 +21,8 @@ export type PrivateDockerOptions = {
 /** A network interface's name has at most 15 bytes (IFNAMSIZ in netdevice(7), less the NUL). */
 const bridgeName = (): string => `mgxc${process.pid}`
 
-/** A /24 of the range for documentation and tests (RFC 5737), so that no real network is covered; it never leaves this machine. */
-const SUBNET = '198.51.100'
+/** A /24 of the range for tests of networks (RFC 2544), so that no real one is covered; another one for each process at a time. */
+const subnet = (): string => `198.18.${process.pid % 256}`
 
 /**
  * The bridge must be there before the daemon. Rules of the firewall are the machine's daemon's: with them, this one would tear down
@@ -33,7 +33,7 @@ const openBridge = async (): Promise<AsyncDisposable & { readonly name: string }
   await exec('ip', ['link', 'add', 'name', name, 'type', 'bridge'])
   const remove = async () => void (await exec('ip', ['link', 'del', name]))
   try {
-    await exec('ip', ['addr', 'add', `${SUBNET}.1/24`, 'dev', name])
+    await exec('ip', ['addr', 'add', `${subnet()}.1/24`, 'dev', name])
     await exec('ip', ['link', 'set', name, 'up'])
   } catch (error) {
     await remove()
