@@ -35,14 +35,14 @@ const untilSeen = async (
  * Ends the container and keeps its pod, with exit code and output: a pod whose time is over is stopped by its node
  * as a deletion would, and stays. False when the pod is another one by now.
  */
-const endByDeadline = async (cluster: Cluster, { metadata }: Pod): Promise<boolean> => {
-  // With the uid: a pod that took this one's name meanwhile is refused (409).
+export const endByDeadline = async (cluster: Cluster, { metadata }: Pod): Promise<boolean> => {
+  // With the uid, which nothing can change: for a pod that took this one's name meanwhile it is invalid (422).
   const body = {
     metadata: { uid: metadata.uid, annotations: { [STOPPED]: new Date().toISOString() } },
     spec: { activeDeadlineSeconds: 1 },
   }
   const request = { resource: 'pods', verb: 'patch', name: metadata.name, body } as const
-  return (await askUnless([404, 409], cluster, request)) !== undefined
+  return (await askUnless([404, 409, 422], cluster, request)) !== undefined
 }
 
 const graceOf = ({ spec }: Pod): number => (spec.terminationGracePeriodSeconds ?? 0) * 1000

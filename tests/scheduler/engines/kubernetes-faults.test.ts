@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
+import { connectKubernetes } from '#scheduler/engines/kubernetes-connect.ts'
+import { endByDeadline, removePod } from '#scheduler/engines/kubernetes-end.ts'
+import { deletePod, podsOf } from '#scheduler/engines/kubernetes-pods.ts'
 import {
   type Ground,
   leaveFile,
@@ -158,6 +161,20 @@ describe('kubernetes: what goes wrong', { skip: noCluster }, () => {
     const whole = await readLogs(bench.engine, spec)
     assert.ok(whole.startsWith(Buffer.concat(first).toString()))
     assert.equal(whole.length, `I am ${(await bench.engine.find(spec))?.containerId}\n`.length + 400_000)
+  })
+
+  test('a change that is meant for another pod of the same name changes nothing', async () => {
+    const spec = await running()
+    const api = await connectKubernetes({ namespace: bench.ns.name, kubeconfig: bench.kubeconfig })
+    const cluster = { api, installation: bench.installation }
+    const [pod] = await podsOf(cluster, spec)
+    assert.ok(pod)
+    const former = { ...pod, metadata: { ...pod.metadata, uid: 'that of a former pod' } }
+    assert.equal(await endByDeadline(cluster, former), false)
+    await deletePod(cluster, former, 0)
+    await removePod(cluster, former)
+    const found = await bench.engine.find(spec)
+    assert.deepEqual([found?.containerId, found?.running], [pod.metadata.uid, true])
   })
 
   test('any id that mgx allows is a session here, and a workspace', async () => {
