@@ -19,14 +19,20 @@ export type Dial = (authority: string, signal: AbortSignal) => Promise<Dialled>
 
 type Attempt = Dialled | { readonly kind: 'away'; readonly why: string }
 
-const attempt = (url: string, token: string, authority: string, signal: AbortSignal): Promise<Attempt> => {
+/** Asks once. @param more headers, beside the token */
+export const dialOnce = (
+  { url, token }: { readonly url: string; readonly token: string },
+  authority: string,
+  signal: AbortSignal,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Attempt> => {
   const { promise, resolve } = Promise.withResolvers<Attempt>()
   const sent = request({
     ...gatewayAddress(url),
     agent: false,
     method: 'CONNECT',
     path: authority,
-    headers: { host: authority, 'proxy-authorization': `Bearer ${token}` },
+    headers: { ...more, host: authority, 'proxy-authorization': `Bearer ${token}` },
     signal,
   })
   sent.on('connect', ({ statusCode, statusMessage, headers }, socket: Socket, head) => {
@@ -48,7 +54,7 @@ export const createDial =
   async (authority, signal) => {
     const deadline = Date.now() + PATIENCE_MS
     for (let ms = FIRST_PAUSE_MS; ; ms = Math.min(ms * 2, LONGEST_PAUSE_MS)) {
-      const tried = await attempt(url, token, authority, signal)
+      const tried = await dialOnce({ url, token }, authority, signal)
       if (tried.kind !== 'away') return tried
       if (signal.aborted || Date.now() >= deadline)
         return {

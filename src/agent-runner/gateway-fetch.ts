@@ -1,4 +1,4 @@
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { Readable } from 'node:stream'
 import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
 import { gatewayAddress } from './gateway-address.ts'
@@ -23,15 +23,13 @@ const toResponse = (incoming: IncomingMessage): Response => {
   return new Response(body, { status, headers })
 }
 
-/**
- * `fetch` over the gateway of a job, whatever host the address names: the model API comes through the same socket as the
- * events. Rejects with `GatewayUnavailable` while nothing that serves this run listens there.
- */
-export const createGatewayFetch = (url: string): typeof globalThis.fetch => {
-  const address = gatewayAddress(url)
-  const agent = new Agent({ keepAlive: true })
-
-  return async (input, init) => {
+/** `fetch` by node:http. @param send begins the request @param failed what to reject with when it breaks before its answer */
+export const fetchOver =
+  (
+    send: (options: RequestOptions, answered: (incoming: IncomingMessage) => void) => ClientRequest,
+    failed: (error: Error) => Error,
+  ): typeof globalThis.fetch =>
+  async (input, init) => {
     const {
       method,
       url: target,
@@ -42,8 +40,8 @@ export const createGatewayFetch = (url: string): typeof globalThis.fetch => {
     const { pathname, search } = new URL(target)
     const payload = body === null ? undefined : Buffer.from(await new Response(body).arrayBuffer())
     const { promise, resolve, reject } = Promise.withResolvers<Response>()
-    const sent = request(
-      { ...address, agent, method, path: `${pathname}${search}`, headers: Object.fromEntries(headers), signal },
+    const sent = send(
+      { method, path: `${pathname}${search}`, headers: Object.fromEntries(headers), signal },
       (incoming) => {
         const reason = incoming.headers[GATEWAY_UNAVAILABLE_HEADER]
         if (reason === undefined) return resolve(toResponse(incoming))
@@ -51,8 +49,19 @@ export const createGatewayFetch = (url: string): typeof globalThis.fetch => {
         return reject(new GatewayUnavailable(String(reason)))
       },
     )
-    sent.on('error', (error) => reject(signal.aborted ? signal.reason : new GatewayUnavailable(error.message)))
+    sent.on('error', (error) => reject(signal.aborted ? signal.reason : failed(error)))
     sent.end(payload)
     return promise
   }
+
+/**
+ * `fetch` over the gateway of a job, whatever host the address names: the model API comes through the same socket as the
+ * events. Rejects with `GatewayUnavailable` while nothing that serves this run listens there.
+ */
+export const createGatewayFetch = (url: string): typeof globalThis.fetch => {
+  const own = { ...gatewayAddress(url), agent: new Agent({ keepAlive: true }) }
+  return fetchOver(
+    (options, answered) => request({ ...own, ...options }, answered),
+    (error) => new GatewayUnavailable(error.message),
+  )
 }

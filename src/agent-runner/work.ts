@@ -17,6 +17,7 @@ import type { Redactor } from './secrets.ts'
 import type { CommandEgress } from './tools/bash.ts'
 import { readableEnvironments } from './tools/secret-check.ts'
 import { createToolbox } from './tools/toolbox.ts'
+import { createTunnelFetch } from './tunnel-fetch.ts'
 
 /** The heavy part of the runner: loaded while `agent_start` is on its way. */
 
@@ -31,6 +32,11 @@ export type WorkDeps = {
 
 const DEFAULT_BASE_URL = 'https://api.openai.com/v1'
 
+const directModel = (channel: Extract<RunnerJob['channel'], { kind: 'direct' }>, model: string): LanguageModel => {
+  const { openai_base_url: baseUrl = DEFAULT_BASE_URL, openai_api_key: apiKey, egress } = channel
+  return createModel({ baseUrl, apiKey, model, ...(egress && { fetch: createTunnelFetch(baseUrl, egress) }) })
+}
+
 const modelOf = ({ channel, model }: RunnerJob): LanguageModel =>
   channel.kind === 'gateway'
     ? createModel({
@@ -40,7 +46,7 @@ const modelOf = ({ channel, model }: RunnerJob): LanguageModel =>
         model,
         fetch: createGatewayFetch(channel.url),
       })
-    : createModel({ baseUrl: channel.openai_base_url ?? DEFAULT_BASE_URL, apiKey: channel.openai_api_key, model })
+    : directModel(channel, model)
 
 const REFUSAL =
   'Commands are refused in this container: they could read the environment of the runner, which holds keys. Start it as the image intends (no --init, no shell as entry point, not as root), or through mgx, which passes no keys by environment. The file tools work.'
@@ -59,13 +65,14 @@ const commandRefusal = async ({ setup, recorder }: WorkDeps): Promise<string | u
   return setup.envHoldsSecrets ? REFUSAL : undefined
 }
 
-/** Nothing listens before the first command asks. In the direct channel commands go their own way. */
+/** Nothing listens before the first command asks. In the direct channel on an open network commands go their own way. */
 const lazyEgress = (channel: RunnerJob['channel']): CommandEgress & AsyncDisposable => {
+  const way = channel.kind === 'gateway' ? channel : channel.egress
   let opened: EgressRelay | undefined
   return {
     env: async () => {
-      if (channel.kind === 'direct') return {}
-      opened ??= await openEgressRelay(channel)
+      if (way === undefined) return {}
+      opened ??= await openEgressRelay(way)
       return opened.env
     },
     refused: () => opened?.refused() ?? [],

@@ -11,6 +11,9 @@ export const GATEWAY_UNAVAILABLE_HEADER = 'x-mgx-gateway-unavailable'
 /** On the answer to a CONNECT that opens nothing: why, for people. */
 export const EGRESS_HEADER = 'x-mgx-egress'
 
+/** On a CONNECT of the runner itself, in the direct channel: to the model API, which no command reaches by this. */
+export const EGRESS_MODEL_HEADER = 'x-mgx-egress-model'
+
 /** Bytes of one request body. */
 export const GATEWAY_EVENTS_MAX_BYTES = 4 * 1024 * 1024
 export const GATEWAY_MODEL_MAX_BYTES = 20 * 1024 * 1024

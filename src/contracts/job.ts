@@ -37,6 +37,8 @@ export const RunnerJob = z.strictObject({
       mongodb_db: z.string(),
       openai_base_url: z.string().optional(),
       openai_api_key: z.string(),
+      /** On a network that leads nowhere: the gateway, as in the other channel, for connections only. */
+      egress: z.strictObject({ url: z.string(), token: z.string() }).optional(),
     }),
   ]),
 })

@@ -81,14 +81,14 @@ const engineVariables = {
     fallback: '1g',
   },
   AGENT_NETWORK: {
-    says: 'Docker network of the agents. On none the gateway is their only way out; on any other AGENT_EGRESS holds only programs that use the proxy.',
+    says: 'Docker network of the agents. On none, and in the direct channel on an internal one, the gateway is their only way out; on any other AGENT_EGRESS holds only programs that use the proxy, or nobody.',
     rule: 'must be the name of a Docker network',
     shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/),
     otherwise:
       'none with the gateway by socket; AGENT_DIRECT_NETWORK in the direct channel; bridge with GATEWAY_TCP_PORT',
   },
   AGENT_DIRECT_NETWORK: {
-    says: 'Docker network of the agents in the direct channel, where AGENT_NETWORK says nothing. docker-compose.yml sets it.',
+    says: 'Docker network of the agents in the direct channel, where AGENT_NETWORK says nothing. docker-compose.yml sets it, to an internal one.',
     rule: 'must be the name of a Docker network',
     shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/),
     fallback: 'bridge',

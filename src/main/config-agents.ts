@@ -89,6 +89,10 @@ const gatewayChannel = (values: AgentValues): ChannelConfig => {
   return { kind: 'gateway', tcpUrl: values.GATEWAY_TCP_URL ?? `http://${DOCKER_HOST_NAME}:${port}` }
 }
 
+/** The agents' network in the direct channel. */
+export const directNetwork = (values: Pick<AgentValues, 'AGENT_NETWORK' | 'AGENT_DIRECT_NETWORK'>): string =>
+  values.AGENT_NETWORK ?? values.AGENT_DIRECT_NETWORK
+
 const directChannel = (values: AgentValues & Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>): ChannelConfig => {
   if (values.AGENT_NETWORK === 'none') {
     throw new ConfigError(['AGENT_NETWORK=none: needs AGENT_CHANNEL=gateway; in the direct one agents need a network'])
@@ -98,7 +102,7 @@ const directChannel = (values: AgentValues & Values<Pick<typeof GENERAL.services
     values.AGENT_MONGODB_URL,
     'must be a mongodb:// URL with AGENT_CHANNEL=direct: agents get it, so give it a user that may only find and insert in events',
   )
-  guardDirect(values)
+  guardDirect(values, directNetwork(values))
   const { apiKey } = modelApi(values)
   const base = values.OPENAI_BASE_URL
   return {
@@ -121,7 +125,7 @@ const extraHosts = (channel: ChannelConfig): readonly string[] =>
 /** By a socket nothing needs a network; TCP and MongoDB do. */
 const networkOf = (values: AgentValues, channel: ChannelConfig): string => {
   if (values.AGENT_NETWORK !== undefined) return values.AGENT_NETWORK
-  if (channel.kind === 'direct') return values.AGENT_DIRECT_NETWORK
+  if (channel.kind === 'direct') return directNetwork(values)
   return channel.tcpUrl === undefined ? 'none' : 'bridge'
 }
 

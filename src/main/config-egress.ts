@@ -1,9 +1,10 @@
 import { BlockList } from 'node:net'
-import { type EgressPolicy, type EgressTarget, parseEgress } from '#contracts/egress.ts'
+import { type EgressPolicy, type EgressTarget, parseEgress, parseTarget } from '#contracts/egress.ts'
 import { parseRanges } from '#scheduler/egress-addresses.ts'
 import type { EgressConfig } from '#scheduler/egress-guard.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import type { AGENTS } from './config-agent-variables.ts'
+import type { ModelApi } from './config-rules.ts'
 import type { GENERAL } from './config-variables.ts'
 import { ConfigError, type Values } from './read-env.ts'
 
@@ -16,12 +17,19 @@ export const egressPolicy = ({ AGENT_EGRESS: text }: Pick<EgressValues, 'AGENT_E
   return parsed.policy
 }
 
-/** Nothing stands between an agent and its network in the direct channel: a policy would be a promise that nobody keeps. */
-export const guardDirect = ({ AGENT_EGRESS, EGRESS_ALLOW_PRIVATE }: EgressValues): void => {
+/** Docker's own network, which always leads out. */
+export const OPEN_NETWORK = 'bridge'
+
+/**
+ * Nothing stands between an agent and that network in the direct channel: a policy would be a promise that nobody keeps. Of
+ * other networks the engine is asked once it is there.
+ */
+export const guardDirect = ({ AGENT_EGRESS, EGRESS_ALLOW_PRIVATE }: EgressValues, network: string): void => {
+  if (network !== OPEN_NETWORK) return
   if (AGENT_EGRESS.trim().toLowerCase() !== 'all' || EGRESS_ALLOW_PRIVATE !== undefined)
     throw new ConfigError([
-      'AGENT_EGRESS and EGRESS_ALLOW_PRIVATE: belong to the gateway and have no effect with AGENT_CHANNEL=direct; ' +
-        'unset them, or set AGENT_CHANNEL=gateway',
+      'AGENT_EGRESS and EGRESS_ALLOW_PRIVATE: have no effect with AGENT_CHANNEL=direct on the network bridge; unset them, ' +
+        'set AGENT_CHANNEL=gateway, or AGENT_NETWORK to one made with `docker network create --internal`, with MongoDB on it',
     ])
 }
 
@@ -45,7 +53,14 @@ const hostsOf = (url: string | undefined, defaultPort: number): EgressTarget[] =
   })
 }
 
-type ServiceValues = Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_URL' | 'REDIS_URL'>>>
+type ServiceValues = Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_URL' | 'REDIS_URL'>>> &
+  Partial<Values<Pick<(typeof AGENTS)['channel'], 'AGENT_MONGODB_URL'>>>
+
+/** Where the model API listens. */
+export const modelTarget = ({ baseUrl }: Pick<ModelApi, 'baseUrl'>): EgressTarget | undefined => {
+  const { hostname, port, protocol } = new URL(baseUrl)
+  return parseTarget(`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`)
+}
 
 /** What the gateway needs to judge connections. `ownPorts`: what this process itself listens on. Throws `ConfigError`. */
 export const egressSettings = (
@@ -54,7 +69,11 @@ export const egressSettings = (
 ): EgressConfig => ({
   policy: egressPolicy(values),
   allowPrivate: privateRanges(values),
-  ours: [...hostsOf(values.MONGODB_URL, MONGODB_PORT), ...hostsOf(values.REDIS_URL, REDIS_PORT)],
+  ours: [
+    ...hostsOf(values.MONGODB_URL, MONGODB_PORT),
+    ...hostsOf(values.AGENT_MONGODB_URL, MONGODB_PORT),
+    ...hostsOf(values.REDIS_URL, REDIS_PORT),
+  ],
   ownPorts: ownPorts.flatMap((port) => port ?? []),
 })
 

@@ -4,6 +4,7 @@ import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { AGENTS } from './config-agent-variables.ts'
 import {
+  directNetwork,
   type EngineSettings,
   engineSettings,
   guardKubernetes,
@@ -12,7 +13,7 @@ import {
   thisMachine,
   workerSettings,
 } from './config-agents.ts'
-import { egressNotice, egressSettings, privateRanges } from './config-egress.ts'
+import { egressNotice, egressSettings, modelTarget, OPEN_NETWORK, privateRanges } from './config-egress.ts'
 import { type ModelApi, modelApi, required, tracingNotice } from './config-rules.ts'
 import { GENERAL } from './config-variables.ts'
 import { ConfigError, collect, type Env, readEnv, type Values } from './read-env.ts'
@@ -33,8 +34,7 @@ export type ApiSettings = ProcessSettings & {
 export type WorkerSettings = ProcessSettings & {
   readonly worker: WorkerConfig
   readonly engine: EngineSettings
-  /** In the gateway channel. */
-  readonly gateway?: GatewaySettings
+  readonly gateway: GatewaySettings
   readonly services: Services
 }
 
@@ -55,7 +55,8 @@ const HEARTBEAT_MS = 15_000
 
 const TENANT_LIMIT = { MAX_RUNNING_RUNS_PER_TENANT: AGENTS.runs.MAX_RUNNING_RUNS_PER_TENANT }
 const CHANNEL = { AGENT_CHANNEL: AGENTS.channel.AGENT_CHANNEL }
-const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...GENERAL.services, ...GENERAL.process }
+const NETWORK = { AGENT_NETWORK: AGENTS.engine.AGENT_NETWORK, AGENT_DIRECT_NETWORK: AGENTS.engine.AGENT_DIRECT_NETWORK }
+const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...NETWORK, ...GENERAL.services, ...GENERAL.process }
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
@@ -111,14 +112,24 @@ export const apiConfig = (env: Env): ApiSettings => {
   const values = readEnv(env, API_TABLE)
   collect([() => guardListening(values), ...checkServices(values)])
   const { listen, api } = httpSettings(values)
-  const keepsEgress = values.AGENT_CHANNEL === 'gateway'
+  // Whether another network leads out, only a worker can find out.
+  const keepsEgress = values.AGENT_CHANNEL === 'gateway' || directNetwork(values) !== OPEN_NETWORK
   return { listen, api: { ...api, keepsEgress }, services: services(values), logLevel: values.LOG_LEVEL, notices: [] }
+}
+
+/** In the direct channel it is for connections, the runner's to the model among them, and listens on sockets only. */
+const gatewaySettings = (values: Values<typeof WORKER_TABLE>, { channel }: WorkerConfig): GatewaySettings => {
+  const model = modelApi(values)
+  const egress = egressSettings(values, [values.GATEWAY_TCP_PORT])
+  const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
+  if (channel.kind === 'gateway') return { model, egress, ...(tcp && { tcp }) }
+  const target = modelTarget(model)
+  return { model, egress: { ...egress, ...(target && { model: target }) } }
 }
 
 /** What a worker process needs to know. Throws `ConfigError`. */
 export const workerConfig = (env: Env, machine: Machine = thisMachine()): WorkerSettings => {
   const values = readEnv(env, WORKER_TABLE)
-  const egress = () => egressSettings(values, [values.GATEWAY_TCP_PORT])
   collect([
     ...checkServices(values),
     () => void modelApi(values),
@@ -126,16 +137,12 @@ export const workerConfig = (env: Env, machine: Machine = thisMachine()): Worker
     () => void privateRanges(values),
   ])
   const worker = workerSettings(values, machine)
-  const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
-  const gateway = worker.channel.kind === 'gateway' && {
-    gateway: { model: modelApi(values), egress: egress(), ...(tcp && { tcp }) },
-  }
   const kind = values.ENGINE ?? 'docker'
   guardKubernetes(kind, worker)
   return {
     worker: kind === 'process' ? { ...worker, user: ownUser(machine) } : worker,
     engine: { ...engineSettings(values, worker), kind },
-    ...gateway,
+    gateway: gatewaySettings(values, worker),
     services: services(values),
     logLevel: values.LOG_LEVEL,
     notices: [...tracingNotice(values), ...egressNotice(worker, values)],

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import type { Logger } from 'pino'
 import type { JobQueue } from '#queue/job-queue.ts'
 import { createClaims } from '#scheduler/claims.ts'
+import { onItsNetwork } from '#scheduler/closed-network.ts'
 import { createDiskGuard } from '#scheduler/disk-guard.ts'
 import { diskProbe } from '#scheduler/disk-probe.ts'
 import { openGateway } from '#scheduler/gateway.ts'
@@ -25,6 +26,10 @@ type Parts = {
   readonly signal: AbortSignal
 }
 
+const OPEN_NETWORK =
+  'agents reach by themselves whatever their network reaches: AGENT_EGRESS holds nothing in the direct channel unless ' +
+  'AGENT_NETWORK is made with `docker network create --internal`, with MongoDB on it'
+
 /**
  * A worker that takes runs. Waits for what is not there yet, saying so; `undefined` when `signal` aborts before that. Disposing
  * hands its runs back.
@@ -42,7 +47,7 @@ const open = async ({
   store,
   queue,
   engine: chosen,
-  worker,
+  worker: configured,
   gateway,
   log,
   signal,
@@ -55,15 +60,20 @@ const open = async ({
     there(`the ${engine.name} engine`, check),
   ])
   const engineId = await there(`the ${engine.name} engine`, () => engine.engineId())
+  const worker = await there(`the ${engine.name} engine`, () => onItsNetwork(configured, engine))
+  const { channel } = worker
+  const isOpen = channel.kind === 'direct' && !channel.proxied
+  if (isOpen && engine.leadsNowhere) log.warn(OPEN_NETWORK)
   await using stack = new AsyncDisposableStack()
   const onError = (err: unknown) => log.warn({ err }, 'following a log: trying again')
   const follower = stack.use(createFollower(store.events, { onError }))
   const served =
     gateway &&
+    !isOpen &&
     stack.use(
       await openGateway({
         events: store.events,
-        upstream: gateway.model,
+        ...(channel.kind === 'gateway' && { upstream: gateway.model }),
         egress: gateway.egress,
         log,
         ...(gateway.tcp && { tcp: gateway.tcp }),
@@ -91,7 +101,7 @@ const open = async ({
       ...(served && { gateway: served }),
     }),
   )
-  const { installation, image, concurrency, channel } = worker
+  const { installation, image, concurrency } = worker
   log.info({ engine: engineId, installation, image, concurrency, channel: channel.kind }, 'the worker takes runs')
   return stack.move()
 }

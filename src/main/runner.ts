@@ -80,8 +80,11 @@ const openSink = async ({ channel, session_id }: RunnerJob): Promise<OpenSink> =
   return { sink: createEventLogSink(events, session_id), [Symbol.asyncDispose]: () => events[Symbol.asyncDispose]() }
 }
 
-const secretsOf = ({ channel }: RunnerJob): string[] =>
-  channel.kind === 'gateway' ? [channel.token] : [channel.openai_api_key, ...urlSecrets(channel.mongodb_url)]
+const secretsOf = ({ channel }: RunnerJob): string[] => {
+  if (channel.kind === 'gateway') return [channel.token]
+  const { openai_api_key, mongodb_url, egress } = channel
+  return [openai_api_key, ...urlSecrets(mongodb_url), ...(egress ? [egress.token] : [])]
+}
 
 /** By hand other secrets lie in the environment too; from a worker nothing of it is read. */
 const ownSecrets = (): string[] => [

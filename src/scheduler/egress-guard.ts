@@ -18,6 +18,8 @@ export type EgressConfig = {
   readonly ours: readonly EgressTarget[]
   /** Ports of ours on this machine, whatever address of it somebody names. */
   readonly ownPorts: readonly number[]
+  /** The model API, where runners reach it through here: open to them in every policy, public or not, and to nobody else. */
+  readonly model?: EgressTarget
 }
 
 /** Every public host, and nothing of anybody's own. */

@@ -3,11 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { MgxError } from '#contracts/errors.ts'
-import { GATEWAY_EVENTS_PATH, GATEWAY_MODEL_PATH } from '#contracts/gateway-wire.ts'
+import { EGRESS_MODEL_HEADER, GATEWAY_EVENTS_PATH, GATEWAY_MODEL_PATH } from '#contracts/gateway-wire.ts'
 import type { Run } from '#contracts/run.ts'
 import type { EventLog } from '#store/event-log.ts'
 import { type EgressRun, openTunnel, sendNotServed } from './egress.ts'
 import { createEgressGuard, type EgressConfig, type EgressGuard } from './egress-guard.ts'
+import { createModelGuard } from './egress-model.ts'
 import { createRefusals } from './egress-refusals.ts'
 import { appendEvents, listEvents } from './gateway-events.ts'
 import { drain, refuse, sendJson, sendUnavailable } from './gateway-http.ts'
@@ -18,7 +19,8 @@ import { tokenHash } from './run-token.ts'
 
 export type GatewayDeps = {
   readonly events: EventLog
-  readonly upstream: Upstream
+  /** Absent in the direct channel, where runners need connections only: then events and model requests are refused. */
+  readonly upstream?: Upstream
   readonly egress: EgressConfig
   /** One port for all runs, told apart by their tokens; port 0 = any free one. */
   readonly tcp?: { readonly host: string; readonly port: number }
@@ -40,7 +42,12 @@ export type Gateway = AsyncDisposable & {
 }
 
 /** A run that is being served; `signal` aborts when it no longer is. */
-type Served = EgressRun & { readonly run: Run; readonly hash: string }
+type Served = EgressRun & {
+  readonly run: Run
+  readonly hash: string
+  /** The runner's own connections to the model, apart: commands must not use them up. */
+  readonly modelTunnels: Set<Duplex>
+}
 
 type Find = (hash: string) => Served | undefined
 
@@ -52,12 +59,14 @@ const sameHash = (a: string, b: string): boolean => {
 }
 
 type Parts = Pick<GatewayDeps, 'events' | 'log' | 'egress'> & {
-  readonly proxy: ModelProxy
+  readonly proxy: ModelProxy | undefined
   readonly guard: EgressGuard
+  readonly modelGuard: EgressGuard
 }
 
 const route = async (parts: Parts, served: Served, request: IncomingMessage, response: ServerResponse) => {
   const { method, url: target = '/' } = request
+  if (parts.proxy === undefined) throw refuse('NOT_FOUND', 'This gateway opens connections, and nothing else.')
   if (target.startsWith(`${GATEWAY_MODEL_PATH}/`)) return parts.proxy.pass(request, response, served.signal)
   const url = new URL(target, 'http://gateway')
   if (url.pathname !== GATEWAY_EVENTS_PATH) throw refuse('NOT_FOUND', 'The gateway has no such path.')
@@ -104,8 +113,12 @@ const createListener = (parts: Parts, find: Find): GatewayListener => ({
   connect: (request, client, head) => {
     client.on('error', () => client.destroy())
     const served = servedBy(find, request.headers['proxy-authorization'])
-    if (served === undefined) sendNotServed(client)
-    else openTunnel(parts.guard, served, request, client, head).catch(() => void client.destroy())
+    if (served === undefined) return sendNotServed(client)
+    const isModel = request.headers[EGRESS_MODEL_HEADER] !== undefined
+    const [guard, way] = isModel
+      ? [parts.modelGuard, { ...served, tunnels: served.modelTunnels }]
+      : [parts.guard, served]
+    openTunnel(guard, way, request, client, head).catch(() => void client.destroy())
   },
 })
 
@@ -115,18 +128,19 @@ type Servings = { readonly byHash: Map<string, Served>; readonly open: Set<Async
 const newServed = ({ events, egress }: Parts, run: Run, hash: string): { served: Served; end: () => void } => {
   const stop = new AbortController()
   const { signal } = stop
-  const tunnels = new Set<Duplex>()
+  const [tunnels, modelTunnels] = [new Set<Duplex>(), new Set<Duplex>()]
   const served = {
     run,
     hash,
     signal,
     tunnels,
+    modelTunnels,
     policy: runPolicy(egress.policy, run),
     refusals: createRefusals(events, run, signal),
   }
   const end = () => {
     stop.abort()
-    for (const tunnel of tunnels) tunnel.destroy()
+    for (const tunnel of [...tunnels, ...modelTunnels]) tunnel.destroy()
   }
   return { served, end }
 }
@@ -160,8 +174,10 @@ const createServe =
 /** Opens what all runs share; rejects when the TCP port cannot be had. */
 export const openGateway = async ({ events, upstream, egress, tcp, log }: GatewayDeps): Promise<Gateway> => {
   await using stack = new AsyncDisposableStack()
-  const parts: Parts = { events, log, egress, proxy: createModelProxy(upstream), guard: createEgressGuard(egress) }
-  stack.defer(() => parts.proxy.close())
+  const proxy = upstream && createModelProxy(upstream)
+  if (proxy) stack.defer(() => proxy.close())
+  const guards = { guard: createEgressGuard(egress), modelGuard: createModelGuard(egress.model) }
+  const parts: Parts = { events, log, egress, proxy, ...guards }
   const servings: Servings = { byHash: new Map(), open: new Set() }
   const find: Find = (hash) => servings.byHash.get(hash)
   const port = tcp && stack.use(await listenTcp(createListener(parts, find), tcp.host, tcp.port)).port

@@ -37,7 +37,7 @@ const gatewayError = (root: string, cause: unknown): EngineError =>
     { cause },
   )
 
-/** Serves the run's gateway where its runner will look for it; nothing in the direct channel. */
+/** Serves the run's gateway where its runner will look for it; nothing in the direct channel on an open network. */
 export const serveGateway = async (ctx: WorkerContext, run: Run, place: Place): Promise<AsyncDisposable | End> => {
   const root = ctx.config.workspacesRoot
   const socket = gatewaySocket(ctx.config, place.gatewayOf)
@@ -52,11 +52,12 @@ export const serveGateway = async (ctx: WorkerContext, run: Run, place: Place): 
 
 /** A policy that nothing would keep is refused, not passed over. */
 const refusedEgress = ({ channel }: WorkerContext['config'], { options }: Run): EngineError | undefined => {
-  if (channel.kind === 'gateway' || options.egress === undefined || options.egress === 'all') return undefined
+  if (channel.kind === 'gateway' || channel.proxied) return undefined
+  if (options.egress === undefined || options.egress === 'all') return undefined
   return new EngineError(
     'start_failed',
-    'options.egress cannot be enforced here: in the direct channel agents reach their network by themselves',
-    'Leave options.egress away, or set AGENT_CHANNEL=gateway.',
+    'options.egress cannot be enforced here: in the direct channel agents reach what their network reaches',
+    'Leave options.egress away, set AGENT_CHANNEL=gateway, or give agents an internal network (AGENT_NETWORK).',
   )
 }
 

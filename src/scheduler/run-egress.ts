@@ -10,9 +10,12 @@ export const runPolicy = (installation: EgressPolicy, { options }: Pick<Run, 'op
   return 'wrong' in asked ? [] : effectiveEgress(installation, asked.policy)
 }
 
+const isOnlyWay = ({ channel, network }: Pick<WorkerConfig, 'channel' | 'network'>): boolean =>
+  channel.kind === 'direct' ? channel.proxied === true : network === 'none'
+
 /**
  * The policy as the run document shows it, and whether anything holds the container to it: only where it has no network
- * of its own is the gateway the one way out. Pure.
+ * of its own, or one that leads nowhere, is the gateway the one way out. Pure.
  */
 export const runEgress = (
   run: Pick<Run, 'options'>,
@@ -20,5 +23,5 @@ export const runEgress = (
   engine: Pick<SandboxEngine, 'sharesPaths'>,
 ): NonNullable<Run['egress']> => ({
   allow: formatEgress(runPolicy(config.egress, run)),
-  enforced: config.channel.kind === 'gateway' && config.network === 'none' && !engine.sharesPaths,
+  enforced: isOnlyWay(config) && !engine.sharesPaths,
 })

@@ -8,18 +8,18 @@ import type { SlotSpec } from './engines/warm-engine.ts'
 import { gatewayDir, slotShared } from './slot-paths.ts'
 import type { WorkerConfig } from './worker-context.ts'
 
-/** Where the gateway of this run, or slot, listens; nothing in the direct channel and over TCP. */
+const usesSocket = ({ channel }: WorkerConfig): boolean =>
+  channel.kind === 'gateway' ? channel.tcpUrl === undefined : channel.proxied === true
+
+/** Where the gateway of this run, or slot, listens; nothing over TCP, and in the direct channel on an open network. */
 export const gatewaySocket = (config: WorkerConfig, owner: string): string | undefined =>
-  config.channel.kind === 'gateway' && config.channel.tcpUrl === undefined
-    ? join(gatewayDir(config.workspacesRoot, owner), GATEWAY_SOCKET)
-    : undefined
+  usesSocket(config) ? join(gatewayDir(config.workspacesRoot, owner), GATEWAY_SOCKET) : undefined
 
 /** What the engine needs to start this run's container. Pure. `expires-at` outlives the deadline by the time an ending takes. */
 export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
   const { timings } = config
   const deadline = run.deadline_at ?? run.created_at
   const expires = new Date(deadline.getTime() + timings.stopGrace + timings.enginePatience)
-  const usesSocket = gatewaySocket(config, run.run_id) !== undefined
   return {
     session_id: run.session_id,
     run_id: run.run_id,
@@ -32,7 +32,7 @@ export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
       path: join(config.workspacesRoot, run.workspace_id),
       hostPath: join(config.hostWorkspacesRoot, run.workspace_id),
     },
-    ...(usesSocket && {
+    ...(usesSocket(config) && {
       gatewayDir: {
         path: gatewayDir(config.workspacesRoot, run.run_id),
         hostPath: gatewayDir(config.hostWorkspacesRoot, run.run_id),
@@ -99,6 +99,9 @@ export const slotSpec = (slot: string, config: WorkerConfig): SlotSpec => {
 
 const channelOf = (run: Run, config: WorkerConfig, token: string, sharesPaths: boolean): RunnerJob['channel'] => {
   const { channel } = config
+  const socket = sharesPaths
+    ? join(gatewayDir(config.workspacesRoot, run.run_id), GATEWAY_SOCKET)
+    : `${GATEWAY_MOUNT}/${GATEWAY_SOCKET}`
   if (channel.kind === 'direct') {
     return {
       kind: 'direct',
@@ -106,11 +109,9 @@ const channelOf = (run: Run, config: WorkerConfig, token: string, sharesPaths: b
       mongodb_db: channel.mongodbDb,
       openai_api_key: channel.openaiApiKey,
       ...(channel.openaiBaseUrl !== undefined && { openai_base_url: channel.openaiBaseUrl }),
+      ...(channel.proxied && { egress: { url: `unix:${socket}`, token } }),
     }
   }
-  const socket = sharesPaths
-    ? join(gatewayDir(config.workspacesRoot, run.run_id), GATEWAY_SOCKET)
-    : `${GATEWAY_MOUNT}/${GATEWAY_SOCKET}`
   return { kind: 'gateway', url: channel.tcpUrl ?? `unix:${socket}`, token }
 }
 

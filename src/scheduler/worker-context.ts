@@ -58,6 +58,8 @@ export type ChannelConfig =
       readonly mongodbDb: string
       readonly openaiApiKey: string
       readonly openaiBaseUrl?: string
+      /** The agents' network leads nowhere (see `closedNetwork`): each run has a gateway, for connections only. */
+      readonly proxied?: true
     }
 
 export type WorkerConfig = {

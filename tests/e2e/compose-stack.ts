@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { cp, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LABELS } from '#contracts/labels.ts'
@@ -8,11 +10,14 @@ import { freePort, waitFor } from '../helpers.ts'
 import { docker, type Ran, runCommand } from '../infra/image.ts'
 import { ROOT } from '../runner/imports.ts'
 import type { TestServer } from './client.ts'
+import { openPromptModel } from './prompt-model.ts'
 
 /** What `make up` made, in a directory of its own, under a project name of its own, on a port of its own. */
 export type ComposeStack = TestServer &
   AsyncDisposable & {
     readonly project: string
+    /** Where the model listens: on this machine. */
+    readonly modelUrl: string
     /** What `make up` printed. */
     readonly said: string
     /** `make <target>`; rejects unless it succeeds. */
@@ -33,6 +38,31 @@ const copyTree = async (): Promise<string> => {
   return dir
 }
 
+/** One model API out of two, told apart by the prompt: the compose file has one. */
+const openRouter = async (host: string, to: { readonly demo: string; readonly prompt: string }) => {
+  const server = createServer(async (message, response) => {
+    const body = Buffer.concat(await Array.fromAsync(message as AsyncIterable<Buffer>))
+    const base = /"(content|text)":"bash /.test(body.toString()) ? to.prompt : to.demo
+    const path = (message.url ?? '').replace(/^\/v1/, '')
+    const sent = request(`${base}${path}`, { method: message.method, headers: message.headers }, (answer) => {
+      answer.pipe(response.writeHead(answer.statusCode ?? 502, answer.headers))
+    })
+    sent.on('error', () => response.destroy())
+    response.on('close', () => sent.destroy())
+    sent.end(body)
+  })
+  const listening = Promise.withResolvers<void>()
+  server.listen(0, host, listening.resolve)
+  await listening.promise
+  return {
+    baseUrl: `http://${host}:${(server.address() as AddressInfo).port}/v1`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
 const succeed = ({ code, stdout, stderr }: Ran, what: string): string => {
   if (code !== 0) throw new Error(`${what} ended with ${code}:\n${stdout.slice(-2000)}${stderr.slice(-4000)}`)
   return stdout
@@ -49,7 +79,7 @@ export const noCompose = async (): Promise<string | undefined> => {
 
 type Env = Readonly<Record<string, string>>
 
-const environment = (dir: string, image: string, modelUrl: string, port: number): Env => ({
+const environment = (dir: string, image: string, modelUrl: string, port: number, more: Env): Env => ({
   COMPOSE_PROJECT_NAME: `mgxtest${randomBytes(4).toString('hex')}`,
   MGX_PORT: String(port),
   MGX_IMAGE: image,
@@ -58,6 +88,7 @@ const environment = (dir: string, image: string, modelUrl: string, port: number)
   OPENAI_API_KEY: 'sk-demo',
   WORKER_CONCURRENCY: '1',
   PWD: dir,
+  ...more,
 })
 
 type Commands = Pick<ComposeStack, 'make' | 'compose'> & { up(progress: (text: string) => void): Promise<string> }
@@ -83,15 +114,17 @@ const takeDown = async ({ make, compose }: Commands, project: string): Promise<v
 
 /**
  * Starts everything with `make up`: image `image`, stand-ins for MongoDB and Redis where theirs cannot be pulled, and the scripted
- * demo model on `host`, an address of this machine that containers reach. Disposing takes all of it down, data included.
+ * demo model on `host`, an address of this machine that containers reach; a prompt of `bash <command>` is run as it is. Disposing
+ * takes all of it down, data included. @param more of the environment
  */
-export const openComposeStack = async (image: string, host: string): Promise<ComposeStack> => {
+export const openComposeStack = async (image: string, host: string, more: Env = {}): Promise<ComposeStack> => {
   await using stack = new AsyncDisposableStack()
-  const model = stack.use(await openDemoModel(host))
+  const [demo, prompt] = [stack.use(await openDemoModel(host)), stack.use(await openPromptModel(host))]
+  const model = stack.use(await openRouter(host, { demo: demo.baseUrl, prompt: prompt.baseUrl }))
   const dir = await copyTree()
   stack.defer(() => rm(dir, { recursive: true, force: true }))
   const port = await freePort()
-  const own = environment(dir, image, model.baseUrl, port)
+  const own = environment(dir, image, model.baseUrl, port, more)
   const project = own.COMPOSE_PROJECT_NAME ?? ''
   const { up, make, compose } = commandsIn(dir, own)
   stack.defer(() => takeDown({ up, make, compose }, project))
@@ -103,6 +136,7 @@ export const openComposeStack = async (image: string, host: string): Promise<Com
     url,
     root: join(dir, 'workspaces'),
     project,
+    modelUrl: model.baseUrl,
     said,
     make,
     compose,

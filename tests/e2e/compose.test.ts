@@ -27,7 +27,25 @@ const asAgent = (stack: ComposeStack, image: string, ...command: readonly string
   return docker(['run', ...place, '--entrypoint', command[0] ?? '', image, ...command.slice(1)])
 }
 
-const reach = (host: string, port: number) => ['timeout', '3', 'bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`]
+/** Tries all at once; exits with 0 and says which of them answered. */
+const reached = (places: readonly (readonly [string, number])[]) => [
+  ...['bash', '-c'],
+  `${places.map(([host, port]) => `(timeout 3 bash -c 'exec 3<>/dev/tcp/${host}/${port}' 2>/dev/null && echo ${host}:${port}) &`).join('\n')}\nwait`,
+]
+
+/** Beside the services, as the worker sees it; a private address, because tests have no other. */
+const PLACE = 'place:8080'
+const EGRESS = { AGENT_EGRESS: PLACE, EGRESS_ALLOW_PRIVATE: '10.0.0.0/8,172.16.0.0/12,192.168.0.0/16' }
+
+/** A server that stands for the internet: where the worker gets, and agents do not. Answers with its address. */
+const openPlace = async (stack: ComposeStack, image: string): Promise<string> => {
+  const script = "require('http').createServer((_, answer) => answer.end('out there')).listen(8080)"
+  const where = ['--network', `${stack.project}_data`, '--network-alias', 'place', '--name', `${stack.project}-place`]
+  const { code, stderr } = await docker(['run', '-d', '--rm', ...where, '--entrypoint', 'node', image, '-e', script])
+  assert.equal(code, 0, stderr)
+  const [{ NetworkSettings }] = JSON.parse((await docker(['inspect', `${stack.project}-place`])).stdout)
+  return Object.values<{ IPAddress: string }>(NetworkSettings.Networks)[0]?.IPAddress ?? ''
+}
 
 describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
   let stack: ComposeStack
@@ -36,7 +54,7 @@ describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
   before(async () => {
     if ('skip' in found) return
     image = await testImage()
-    stack = await openComposeStack(image, await bridgeAddress(found.docker))
+    stack = await openComposeStack(image, await bridgeAddress(found.docker), EGRESS)
   }, SET_UP)
   after(() => stack?.[Symbol.asyncDispose](), SET_UP)
 
@@ -71,26 +89,59 @@ describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
   })
 
   test('agents reach MongoDB and nothing else of ours', LIMIT, async () => {
-    assert.equal((await asAgent(stack, image, ...reach('mongodb', 27017))).code, 0)
-    const others = (
-      [
-        ['redis', 6379],
-        ['api', 8000],
-        ['worker', 8000],
-      ] as const
-    ).map(async ([service, port]) => {
-      const { NetworkSettings } = await inspectOne(stack, service)
-      const places = Object.values<{ IPAddress: string }>(NetworkSettings.Networks).map(({ IPAddress }) => IPAddress)
-      for (const place of [service, ...places]) {
-        assert.notEqual((await asAgent(stack, image, ...reach(place, port))).code, 0, `${service} at ${place}`)
-      }
-    })
-    await Promise.all(others)
-    // The machine itself, as the agents' network shows it: the API is published on its loopback only.
+    const services = await Promise.all(
+      (
+        [
+          ['redis', 6379],
+          ['api', 8000],
+          ['worker', 8000],
+        ] as const
+      ).map(async ([service, port]) => {
+        const { NetworkSettings } = await inspectOne(stack, service)
+        const places = Object.values<{ IPAddress: string }>(NetworkSettings.Networks).map(({ IPAddress }) => IPAddress)
+        return [service, ...places].map((place) => [place, port] as const)
+      }),
+    )
+    // The machine itself, as the agents' network would show it, and at an address where something listens.
     const inspected = await docker(['network', 'inspect', `${stack.project}_agents`])
     const gateway: string = JSON.parse(inspected.stdout)[0].IPAM.Config[0].Gateway
-    for (const port of [Number(new URL(stack.url).port), 6379, 2375]) {
-      assert.notEqual((await asAgent(stack, image, ...reach(gateway, port))).code, 0, `${gateway}:${port}`)
+    const model = new URL(stack.modelUrl)
+    const machine = [Number(new URL(stack.url).port), 6379, 2375, Number(model.port)].map(
+      (port) => [gateway, port] as const,
+    )
+    const others = [...services.flat(), ...machine, [model.hostname, Number(model.port)] as const]
+    const ran = await asAgent(stack, image, ...reached([['mongodb', 27017], ...others]))
+    assert.deepEqual([ran.stdout, ran.code], ['mongodb:27017\n', 0], ran.stderr)
+  })
+
+  test('commands of agents get out through the worker only, where the policy lets them', LIMIT, async () => {
+    try {
+      const address = await openPlace(stack, image)
+      const machine = new URL(stack.modelUrl).host
+      const open = (to: string) =>
+        `timeout 3 bash -c '(exec 3<>/dev/tcp/${to.replace(':', '/')}) 2>/dev/null' && echo reached ${to}`
+      const sockets = [`${address}:8080`, '1.1.1.1:443', '169.254.169.254:80', machine].map(open)
+      const run = await post(
+        stack.url,
+        'ways',
+        [
+          `bash curl -sS -m 20 --retry 9 --retry-all-errors --retry-delay 1 http://${PLACE}/`,
+          `bash for to in example.com api:8000 redis:6379 mongodb:27017 ${machine}; do curl -sS -m 20 http://$to/; done`,
+          `bash ${sockets.map((one) => `(${one}) &`).join(' ')} wait; echo tried`,
+        ].join('\n'),
+      )
+      const events = await Array.fromAsync(follow(`${stack.url}${run.events_url}`))
+      const [out, closed, direct] = events.flatMap((event) =>
+        event.event_type === 'tool_end' ? [event.data.output] : [],
+      )
+      assert.match(out ?? '', /^out there/)
+      assert.equal(closed?.match(/^mgx egress: /gm)?.length, 5, closed ?? '')
+      assert.match(direct ?? '', /^tried\n\(exit code 0/)
+      assert.equal(events.findLast((event) => event.event_type === 'finish')?.data.cause, 'completed')
+      const { runs } = await getJson<{ runs: { egress: unknown }[] }>(`${stack.url}/api/agent/sessions/ways/runs`)
+      assert.deepEqual(runs[0]?.egress, { allow: [PLACE], enforced: true })
+    } finally {
+      await docker(['rm', '--force', `${stack.project}-place`])
     }
   })
 

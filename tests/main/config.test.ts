@@ -86,7 +86,8 @@ describe('values', () => {
 
   test('the direct channel hands the agents their own MongoDB user', () => {
     const { worker: config, gateway } = worker({ AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: 'mongodb://agent:p@db/' })
-    assert.equal(gateway, undefined)
+    assert.deepEqual(gateway.egress.model, { host: 'api.openai.com', port: 443 })
+    assert.deepEqual(gateway.egress.ours[1], { host: 'db', port: 27_017 }, 'also by the name that agents have for it')
     assert.deepEqual(config.channel, {
       kind: 'direct',
       mongodbUrl: 'mongodb://agent:p@db/',
@@ -209,7 +210,13 @@ describe('rules between variables', () => {
     const direct = { AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: 'mongodb://a@db/' }
     assert.match(lineOf({ ...direct, AGENT_EGRESS: 'none' }), /no effect with AGENT_CHANNEL=direct/)
     assert.match(lineOf({ ...direct, EGRESS_ALLOW_PRIVATE: '10.0.0.0/8' }), /no effect with AGENT_CHANNEL=direct/)
-    assert.equal(apiConfig({ ...SERVICES, AGENT_CHANNEL: 'direct' }).api.keepsEgress, false)
+    const api = (env: object) => apiConfig({ ...SERVICES, AGENT_CHANNEL: 'direct', ...env }).api.keepsEgress
+    assert.deepEqual(
+      [api({}), api({ AGENT_NETWORK: 'mine' }), api({ AGENT_DIRECT_NETWORK: 'mine' })],
+      [false, true, true],
+    )
+    const { worker: asked } = worker({ ...direct, AGENT_NETWORK: 'mine', AGENT_EGRESS: 'none' })
+    assert.deepEqual(asked.egress, [], 'of another network the engine is asked, once it is there')
     assert.equal(apiConfig(SERVICES).api.keepsEgress, true)
     assert.deepEqual(worker({ AGENT_EGRESS: 'none' }).notices, [])
     assert.match(worker({ AGENT_EGRESS: 'none', AGENT_NETWORK: 'mine' }).notices.join(), /on the network mine/)

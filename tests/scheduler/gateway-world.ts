@@ -105,7 +105,13 @@ export const newRun = (token: string): Run => ({
 
 export const open = async (
   t: TestContext,
-  options: { upstream?: string; egress?: EgressConfig; tcp?: boolean; events?: (log: EventLog) => EventLog } = {},
+  options: {
+    upstream?: string
+    connectsOnly?: boolean
+    egress?: EgressConfig
+    tcp?: boolean
+    events?: (log: EventLog) => EventLog
+  } = {},
 ) => {
   const dir = await tempDir(t)
   const stack = new AsyncDisposableStack()
@@ -114,7 +120,7 @@ export const open = async (
   const gateway: Gateway = stack.use(
     await openGateway({
       events: options.events?.(store.events) ?? store.events,
-      upstream: { baseUrl: options.upstream ?? 'http://127.0.0.1:1/v1', apiKey: KEY },
+      ...(!options.connectsOnly && { upstream: { baseUrl: options.upstream ?? 'http://127.0.0.1:1/v1', apiKey: KEY } }),
       egress: options.egress ?? PUBLIC_EGRESS,
       ...(options.tcp ? { tcp: { host: '127.0.0.1', port: 0 } } : {}),
       log: quiet,

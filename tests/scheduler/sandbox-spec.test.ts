@@ -85,6 +85,7 @@ test('the gateway directory: in both views, only where a socket is used, its pat
     undefined,
   )
   assert.equal(sandboxSpec(run, { ...config, channel: direct }).gatewayDir, undefined)
+  assert.deepEqual(sandboxSpec(run, { ...config, channel: { ...direct, proxied: true } }).gatewayDir, dir && { ...dir })
   const long = gatewaySocket({ ...config, workspacesRoot: `/${'r'.repeat(79)}` }, run.run_id)
   assert(long !== undefined && Buffer.byteLength(long) <= 107, `${long?.length} bytes`)
 })
@@ -125,6 +126,8 @@ test('the job line: where the gateway is, per engine and channel', () => {
     openai_api_key: 'sk-key',
     openai_base_url: 'http://m/v1',
   })
+  const { egress } = channel({ channel: { ...direct, proxied: true } }) as { egress?: object }
+  assert.deepEqual(egress, { url: 'unix:/run/mgx/gw.sock', token: 'secret' })
 })
 
 test('a gateway channel carries no key and no database address', () => {

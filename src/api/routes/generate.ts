@@ -39,8 +39,8 @@ const checkEgress = ({ options }: GenerateBody, keepsEgress: boolean): void => {
   if (keepsEgress || options?.egress === undefined || options.egress === 'all') return
   throw new MgxError(
     'INVALID_REQUEST',
-    'options.egress cannot be enforced here: in the direct channel agents reach their network by themselves.',
-    'body/options/egress: leave it away, or have the operator set AGENT_CHANNEL=gateway',
+    'options.egress cannot be enforced here: in the direct channel agents reach what their network reaches.',
+    'body/options/egress: leave it away, or have the operator set AGENT_CHANNEL=gateway, or AGENT_NETWORK to an internal network',
   )
 }
 

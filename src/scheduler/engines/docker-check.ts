@@ -51,13 +51,18 @@ const checkImage = async (docker: Docker, image: string): Promise<void> => {
   }
 }
 
-const checkNetwork = async (docker: Docker, network: string): Promise<void> => {
+const inspectNetwork = async (docker: Docker, network: string): Promise<Docker.NetworkInspectInfo> => {
   const found = await askUnless([404], CALL_MS, () => docker.getNetwork(network).inspect())
   if (!found) {
     const remedy = `Create it (\`docker network create ${network}\`), or set AGENT_NETWORK to one there is.`
     throw new EngineError('start_failed', `the Docker daemon has no network ${network}`, remedy)
   }
+  return found
 }
+
+/** `SandboxEngine.leadsNowhere`: made with `--internal`, which stays so for as long as the network lives. */
+export const isInternal = async ({ docker }: Pick<Daemon, 'docker'>, network: string): Promise<boolean> =>
+  !network.startsWith('container:') && (await inspectNetwork(docker, network)).Internal === true
 
 export type DockerNeeds = { readonly image?: string; readonly network?: string }
 
@@ -70,7 +75,7 @@ export const checkDaemon = async (
   await checkVersion(docker)
   warnOfMissing(await ask(CALL_MS, () => docker.info()), log)
   if (image !== undefined) await checkImage(docker, image)
-  if (network !== undefined && !network.startsWith('container:')) await checkNetwork(docker, network)
+  if (network !== undefined && !network.startsWith('container:')) await inspectNetwork(docker, network)
 }
 
 export type WorkspaceMapping = {

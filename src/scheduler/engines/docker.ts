@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { Claims } from '../claims.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { attestContainer } from './docker-attest.ts'
-import { checkDaemon, type DockerNeeds } from './docker-check.ts'
+import { checkDaemon, type DockerNeeds, isInternal } from './docker-check.ts'
 import { ask, CALL_MS, connectDocker, containersOf, type Daemon, type Found, listAll } from './docker-daemon.ts'
 import { removeContainer, stopContainer } from './docker-end.ts'
 import { containerLogs } from './docker-logs.ts'
@@ -49,6 +49,7 @@ export const createDockerEngine = (options: DockerEngineOptions): SandboxEngine 
       return `docker:${info.ID ?? ''}:${info.Name ?? ''}`
     },
     check: () => checkDaemon(daemon, options, options.log),
+    leadsNowhere: (network) => isInternal(daemon, network),
     start: (spec, jobLine, signal) => startContainer(daemon, places, { spec, jobLine, signal }),
     async find(ref) {
       const [found] = await containersOf(daemon, ref)

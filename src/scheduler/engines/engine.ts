@@ -26,7 +26,7 @@ export type SandboxSpec = SandboxRef & {
   readonly user: string
   /** The workspace as this process sees it, and as the engine's host sees it. */
   readonly workspace: { readonly path: string; readonly hostPath: string }
-  /** The directory of this run's gateway socket, likewise; absent in the direct channel and over TCP. */
+  /** The directory of this run's gateway socket, likewise; absent over TCP, and in the direct channel on an open network. */
   readonly gatewayDir?: { readonly path: string; readonly hostPath: string }
   /** The harmless part: anything in the container can read it. */
   readonly env: Readonly<Record<string, string>>
@@ -103,6 +103,7 @@ export class EngineError extends Error {
  *   any more, as far as can be known. Repeatable; unknown run = nothing.
  * `remove`: with everything the engine made for it, running or not. Repeatable; unknown run = nothing. With
  *   `containerId`, only that very container.
+ * `leadsNowhere`: true when containers on that network reach nothing beyond it; absent = this engine cannot tell.
  * `attest`: what holds the run's container now; nothing for an unknown run, or one that does not run.
  * `list`: every agent container of this installation, running or not.
  * A call that the engine does not answer in time rejects with `engine_unavailable`.
@@ -116,6 +117,7 @@ export interface SandboxEngine {
   readonly warm?: WarmEngine
   engineId(): Promise<string>
   check(): Promise<void>
+  leadsNowhere?(network: string): Promise<boolean>
   start(spec: SandboxSpec, jobLine: (containerId: string) => string, signal: AbortSignal): Promise<StartResult>
   find(ref: SandboxRef): Promise<SandboxInfo | undefined>
   logs(ref: SandboxRef, signal: AbortSignal): AsyncIterable<Uint8Array>

@@ -75,6 +75,16 @@ describe('docker check, on a real daemon', { skip: noDocker }, () => {
     assert.match((await rejectsWith('start_failed', check({ network: 'mgx-test-none' }))).remediation, /AGENT_NETWORK/)
   })
 
+  test('a network leads nowhere when it was made so', async (t) => {
+    const docker = testDocker()
+    const { leadsNowhere } = createDockerEngine({ docker, installation, log: silent })
+    const closed = await docker.createNetwork({ Name: `${installation}-closed`, Internal: true })
+    t.after(() => closed.remove())
+    const asked = [`${installation}-closed`, 'bridge', 'host', 'container:x'].map((name) => leadsNowhere?.(name))
+    assert.deepEqual(await Promise.all(asked), [true, false, false, false])
+    await rejectsWith('start_failed', leadsNowhere?.('mgx-test-none') ?? Promise.resolve())
+  })
+
   test('HOST_WORKSPACES_ROOT is WORKSPACES_ROOT: fine, and nothing is left', async (t) => {
     const root = await tempDir(t)
     await mapping(root, root)
