@@ -22,7 +22,11 @@ export const SECTIONS: readonly Section[] = [
     read: 'worker, and AGENT_CHANNEL also the API; the embedded mode always uses the gateway',
     variables: AGENTS.channel,
   },
-  { title: 'Egress', read: 'worker, embedded mode; in the direct channel on an internal network', variables: AGENTS.egress },
+  {
+    title: 'Egress',
+    read: 'worker, embedded mode; in the direct channel on an internal network',
+    variables: AGENTS.egress,
+  },
   { title: 'Process', read: 'every process', variables: GENERAL.process },
 ]
 
