@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -34,9 +34,16 @@ export type BareDocker = {
 
 let serial = 0
 
-type Bare = { readonly image: string; readonly network: string; readonly workspace: string }
+export type BareOptions = {
+  readonly image: string
+  readonly network: string
+  /** The agent itself, started by hand with this environment, in place of a Node that does nothing. */
+  readonly agent?: Readonly<Record<string, string>>
+}
 
-const optionsFor = ({ image, network, workspace }: Bare, code: string): Docker.ContainerCreateOptions => {
+type Bare = BareOptions & { readonly workspace: string }
+
+const optionsFor = ({ image, network, workspace, agent }: Bare, code: string): Docker.ContainerCreateOptions => {
   const name = `mgx-bench-${process.pid}-${serial++}`
   const ids = { session_id: name, run_id: name, workspace_id: name, tenant_id: 'bench' }
   const limits = { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 }
@@ -45,20 +52,22 @@ const optionsFor = ({ image, network, workspace }: Bare, code: string): Docker.C
     name,
     image,
     user: '1000:1000',
-    env: {},
+    env: agent ? { ...agent, SESSION_ID: name, WORKSPACE_ID: name } : {},
     network,
     limits,
     labels: {},
     extraHosts: [],
   }
   const options = dockerOptions({ ...spec, workspace: { path: workspace, hostPath: workspace } }, 'bench-bare')
-  return { ...options, Entrypoint: [NODE], Cmd: ['-e', code], OpenStdin: false, AttachStdin: false }
+  const program = agent ? {} : { Entrypoint: [NODE], Cmd: ['-e', code] }
+  return { ...options, ...program, OpenStdin: false, AttachStdin: false }
 }
 
-export const openBareDocker = async (image: string, network = 'bridge'): Promise<BareDocker> => {
+export const openBareDocker = async (options: BareOptions): Promise<BareDocker> => {
   const docker = new Docker()
   const workspace = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
-  const bare = { image, network, workspace }
+  await chmod(workspace, 0o777)
+  const bare = { ...options, workspace }
   const remove = (container: Docker.Container) => container.remove({ force: true })
   return {
     async firstByte() {

@@ -136,7 +136,7 @@ const rowsOf = ({ name, group, ms }: Subject, floor: { p50: number; p99: number 
 export const benchEventLatency = async (bench: Bench): Promise<Findings> => {
   await using stack = new AsyncDisposableStack()
   const subjects = await openSubjects(bench, stack)
-  const [rounds, events] = bench.quick ? [1, 100] : [4, 200]
+  const [rounds, events] = bench.quick ? [1, 100] : [3, 200]
   for (let n = 0; n < rounds; n++) {
     for (const subject of subjects) await round(subject, n * events, events)
   }

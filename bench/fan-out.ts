@@ -52,7 +52,7 @@ const measure = async (bench: Bench, subject: Subject, followers: number): Promi
   await sleep(1_000)
   const before = count
   timed = true
-  const paced = bench.quick ? 5 : 40
+  const paced = bench.quick ? 5 : 25
   await write(bench, subject, { events: paced, batch: 1, everyMs: 1_000 / PER_SECOND })
   await until(() => count === before + paced * open.size, 'every paced event at every follower', 30_000)
   timed = false

@@ -59,8 +59,13 @@ export const seedMongoEvents = async (url: string, name: string, sizes: readonly
   }
 }
 
-/** Finished runs, one for each session, `size` of them. */
-export const seedMongoSessions = async (url: string, name: string, size: number): Promise<void> => {
+/** Runs that are finished, or wait, one for each session, `size` of them. */
+export const seedMongoSessions = async (
+  url: string,
+  name: string,
+  size: number,
+  runState: 'finished' | 'queued' = 'finished',
+): Promise<void> => {
   await using client = await new MongoClient(url).connect()
   const db = client.db(name)
   const id = { $concat: ['s-', digits({ $toInt: '$n' })] }
@@ -76,13 +81,19 @@ export const seedMongoSessions = async (url: string, name: string, size: number)
   const session = { _id: { $concat: [`${DEFAULT_TENANT}/`, id] }, ...light }
   const run_id = { $concat: [id, '-run-0000000'] }
   const state = {
-    state: 'finished',
-    attempt: { $toInt: 1 },
-    lock: false,
+    state: runState,
+    attempt: { $toInt: runState === 'queued' ? 0 : 1 },
+    lock: runState === 'queued',
     container_gone: true,
     restarts: { $toInt: 0 },
   }
-  const texts = { prompt: 'bench', options: { $literal: {} }, queue_deadline_at: created_at, opens_session: true }
+  const texts = {
+    prompt: 'bench',
+    options: { $literal: {} },
+    queue_deadline_at: created_at,
+    turn_at: created_at,
+    opens_session: true,
+  }
   const run = { _id: run_id, run_id, ...light, ...state, ...texts }
   await db
     .aggregate([...numbered(size), { $replaceWith: session }, { $merge: { into: 'sessions' } }], AGGREGATE)
@@ -106,7 +117,8 @@ export const seedSqliteEvents = (file: string, sizes: readonly number[]): void =
   db.close()
 }
 
-export const seedSqliteSessions = (file: string, size: number): void => {
+export const seedSqliteSessions = (file: string, size: number, runState: 'finished' | 'queued' = 'finished'): void => {
+  const [lock, locked] = runState === 'queued' ? [1, 'true'] : [0, 'false']
   const db = new DatabaseSync(file)
   const id = "printf('s-%07d', n)"
   const run = `${id} || '-run-0000000'`
@@ -117,10 +129,10 @@ export const seedSqliteSessions = (file: string, size: number): void => {
   ).run(size)
   db.prepare(
     `${NUMBERS} INSERT INTO runs (run_id, tenant_id, session_id, workspace_id, state, attempt, lock, container_gone, doc)
-     SELECT ${run}, '${DEFAULT_TENANT}', ${id}, ${id}, 'finished', 1, 0, 1, json_object('run_id', ${run}, 'tenant_id', '${DEFAULT_TENANT}',
+     SELECT ${run}, '${DEFAULT_TENANT}', ${id}, ${id}, '${runState}', 1, ${lock}, 1, json_object('run_id', ${run}, 'tenant_id', '${DEFAULT_TENANT}',
      'session_id', ${id}, 'workspace_id', ${id}, 'framework', 'static', 'prompt', 'bench', 'options', json('{}'), 'v', 1,
-     'state', 'finished', 'attempt', 1, 'lock', json('false'), 'container_gone', json('true'), 'restarts', 0,
-     'created_at', ${time}, 'queue_deadline_at', ${time}) FROM numbers`,
+     'state', '${runState}', 'attempt', 1, 'lock', json('${locked}'), 'container_gone', json('true'), 'restarts', 0,
+     'created_at', ${time}, 'queue_deadline_at', ${time}, 'turn_at', ${time}) FROM numbers`,
   ).run(size)
   db.close()
 }

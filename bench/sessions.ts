@@ -28,7 +28,7 @@ const session = (stack: Stack, how?: 'cold' | 'warm') => async () => {
 }
 
 const baselines = async (bench: Bench, stack: AsyncDisposableStack): Promise<Subject[]> => {
-  const bare = stack.use(await openBareDocker(bench.image))
+  const bare = stack.use(await openBareDocker({ image: bench.image, network: 'bridge' }))
   const polling = stack.use(await startPolling(bench, { name: 'polling' }))
   const subject = (name: string, every: number, once: Subject['once']): Subject => ({
     name,
