@@ -8,14 +8,26 @@ import { type Bench, type Stack, startEmbedded, startPolling, startServices } fr
 
 type Kind = Pick<Rate, 'name' | 'group' | 'network'>
 type Opened = Kind & { readonly stack: Stack }
-type Burst = Kind & { readonly size: number; readonly ms: readonly number[]; readonly perMinute: number }
+type Burst = Kind & {
+  readonly kind: string
+  readonly size: number
+  readonly ms: readonly number[]
+  readonly perMinute: number
+}
 
 const measure = async ({ stack, ...kind }: Opened, size: number): Promise<Burst> => {
   const start = performance.now()
   const seen = await burst(stack, size)
   await stack.idle()
   const perMinute = size / ((performance.now() - start) / 60_000)
-  return { ...kind, name: `${size} at once, ${kind.name}`, size, ms: seen.map((one) => one.startMs), perMinute }
+  return {
+    ...kind,
+    kind: kind.name,
+    name: `${size} at once, ${kind.name}`,
+    size,
+    ms: seen.map((one) => one.startMs),
+    perMinute,
+  }
 }
 
 const openAll = async (bench: Bench, opened: AsyncDisposableStack): Promise<Opened[]> => {
@@ -37,6 +49,9 @@ const burstRows = ({ name, ms }: Pick<Burst, 'name' | 'ms'>, floor: number, p99B
     relative(`POST → agent_start, ${name}, p99`, p99, 'ms', floor, p99Bound),
   ]
 }
+
+/** A burst is not begun when this much time is gone: on a slow machine there are fewer. */
+const BUDGET_MS = 170_000
 
 const POOL = 16
 const TIMES = 3
@@ -77,7 +92,10 @@ const measureAll = async (bench: Bench, sizes: readonly number[]): Promise<Burst
     await stack.idle()
   }
   const bursts: Burst[] = []
-  for (const size of sizes) for (const one of stacks) bursts.push(await measure(one, size))
+  const end = performance.now() + BUDGET_MS
+  for (const size of sizes) {
+    for (const one of stacks) if (performance.now() < end) bursts.push(await measure(one, size))
+  }
   return bursts
 }
 
@@ -91,7 +109,8 @@ export const benchBursts = async (bench: Bench): Promise<Findings> => {
   const bursts = await measureAll(bench, [small, large])
   const cycles = meanOf(before, await measureCycles(bench))
   const claims = await measureClaims(bench)
-  const rates = bursts.filter((one) => one.size === large)
+  // The largest burst that there was time for.
+  const rates = bursts.filter((one) => !bursts.some((other) => other.kind === one.kind && other.size > one.size))
   return {
     rows: [
       ...bursts.flatMap((one) => burstRows(one, floor)),

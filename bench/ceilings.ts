@@ -44,11 +44,11 @@ export const measureCycles = async (bench: Bench): Promise<Cycles[]> => {
   for (const network of NETWORKS) {
     await using bare = await openBareDocker({ image, network })
     for (const atOnce of AT_ONCE) {
-      found.push({ network, program: 'nothing', atOnce, perMinute: await ceiling(bare, atOnce, quick ? 8 : 20) })
+      found.push({ network, program: 'nothing', atOnce, perMinute: await ceiling(bare, atOnce, quick ? 1 : 4) })
     }
   }
   await using agents = await openBareDocker({ image, network: 'bridge', agent: agentEnv(bench) })
-  const perMinute = await ceiling(agents, AGENTS_AT_ONCE, quick ? 8 : 20)
+  const perMinute = await ceiling(agents, AGENTS_AT_ONCE, quick ? 1 : 4)
   return [...found, { network: 'bridge', program: 'agent', atOnce: AGENTS_AT_ONCE, perMinute }]
 }
 

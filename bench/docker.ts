@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,6 +34,20 @@ export type BareDocker = {
 
 let serial = 0
 
+/** Names what this process makes on the Docker daemon. */
+export const installationOf = (name: string): string => `bench-${process.pid}-${name}`
+
+/** Removes whatever a benchmark that was interrupted has left. For an `exit` hook: nothing in it waits. */
+export const removeLeftovers = (): void => {
+  const format = `{{.ID}} {{.Label "${LABELS.installation}"}}`
+  const all = execFileSync('docker', ['ps', '-a', '--filter', `label=${LABELS.managed}`, '--format', format])
+  const mine = all
+    .toString()
+    .split('\n')
+    .filter((line) => line.includes(` ${installationOf('')}`))
+  if (mine.length > 0) execFileSync('docker', ['rm', '-f', ...mine.map((line) => line.split(' ')[0] ?? '')])
+}
+
 export type BareOptions = {
   readonly image: string
   readonly network: string
@@ -58,7 +72,10 @@ const optionsFor = ({ image, network, workspace, agent }: Bare, code: string): D
     labels: {},
     extraHosts: [],
   }
-  const options = dockerOptions({ ...spec, workspace: { path: workspace, hostPath: workspace } }, 'bench-bare')
+  const options = dockerOptions(
+    { ...spec, workspace: { path: workspace, hostPath: workspace } },
+    installationOf('bare'),
+  )
   const program = agent ? {} : { Entrypoint: [NODE], Cmd: ['-e', code] }
   return { ...options, ...program, OpenStdin: false, AttachStdin: false }
 }
@@ -98,12 +115,12 @@ export const openBareDocker = async (options: BareOptions): Promise<BareDocker> 
   }
 }
 
-/** Cycles per minute with so many at a time. */
-export const ceiling = async (bare: BareDocker, atOnce: number, cycles: number): Promise<number> => {
+/** Cycles per minute with so many at a time, begun for so long; those under way then are awaited and counted. */
+export const ceiling = async (bare: BareDocker, atOnce: number, seconds: number): Promise<number> => {
   const start = performance.now()
-  let left = cycles
+  let cycles = 0
   const loop = async () => {
-    while (left-- > 0) await bare.cycle()
+    for (; elapsed(start) < seconds * 1_000; cycles++) await bare.cycle()
   }
   await Promise.all(Array.from({ length: atOnce }, loop))
   return cycles / (elapsed(start) / 60_000)

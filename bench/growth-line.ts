@@ -86,7 +86,7 @@ export const benchGrowthLine = async (bench: Bench): Promise<Findings> => {
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
-  const chart = growthChart(found, {
+  const chart = growthChart(found, ['MongoDB', 'SQLite'], {
     file: 'growth-line',
     title: 'The waiting line',
     subtitle: `Lower quartile of ${TIMES} calls; runs of ${TENANTS} tenants wait. Flat is right: the work does not grow.`,

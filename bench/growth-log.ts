@@ -71,9 +71,8 @@ export const benchGrowthLog = async (bench: Bench): Promise<Findings> => {
   const sqlite = stack.use(await openSqliteStore({ file }))
   seedSqliteEvents(file, sizes)
   const found = [...(await measure('MongoDB', mongo, sizes)), ...(await measure('SQLite', sqlite, sizes))]
-  const of = (adapter: string) => found.filter((one) => one.adapter === adapter)
   const chart = (adapter: string) =>
-    growthChart(of(adapter), {
+    growthChart(found, [adapter], {
       file: `growth-log-${adapter.toLowerCase()}`,
       title: `Reading and following long sessions, ${adapter}`,
       subtitle: `Lower quartile of ${TIMES} calls; pages of ${LIMIT} events. Flat is right: the work does not grow.`,

@@ -1,16 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { openBullQueue } from '#queue/bullmq.ts'
 import { createInProcessQueue } from '#queue/in-process.ts'
 import type { JobOutcome, JobQueue } from '#queue/job-queue.ts'
-import { openSqliteStore } from '#store/sqlite.ts'
-import type { Store } from '#store/store.ts'
-import { acceptedRun, benchLog, openBenchStore } from './accepted.ts'
-import { growthChart, growthRows, type Taken, timeOf } from './growth.ts'
+import { benchLog } from './accepted.ts'
+import { growthChart, growthRows, type Taken } from './growth.ts'
 import type { Findings } from './part.ts'
 import { median } from './row.ts'
-import { seedMongoSessions, seedSqliteSessions } from './seed.ts'
 import type { Bench } from './stack.ts'
 
 type Queue = JobQueue & AsyncDisposable
@@ -77,52 +71,17 @@ const measure = async (adapter: string, queue: Queue, sizes: readonly number[]):
   return found
 }
 
-/** As a worker looks for the next run: who waits, the first of them, and what is at work. */
-const nextInLine = async ({ runs }: Store): Promise<void> => {
-  const [[tenant = '']] = await Promise.all([runs.waitingTenants(), runs.active()])
-  await runs.firstWaiting(tenant, 8)
-}
-
-const measureLine = async (adapter: string, store: Store, size: number): Promise<Taken[]> => {
-  const found: Taken[] = []
-  const take = async (operation: string, work: () => Promise<unknown>) =>
-    found.push({ adapter, operation, size, ms: await timeOf(TIMES, work) })
-  await take('next in line', () => nextInLine(store))
-  await take('accept', () => acceptedRun(store, 'queued'))
-  return found
-}
-
-/** The line itself is in the run documents. */
-const measureLines = async (bench: Bench, sizes: readonly number[]): Promise<Taken[]> => {
-  await using stack = new AsyncDisposableStack()
-  const dir = await mkdtemp(join(tmpdir(), 'mgx-bench-'))
-  stack.defer(() => rm(dir, { recursive: true, force: true }))
-  const found: Taken[] = []
-  for (const size of sizes) {
-    const name = `bench_growth_line_${size}`
-    const mongo = stack.use(await openBenchStore(bench, name))
-    await mongo.runs.ping()
-    await seedMongoSessions(bench.mongo.url, name, size, 'queued')
-    const file = join(dir, `${size}.db`)
-    const sqlite = stack.use(await openSqliteStore({ file }))
-    seedSqliteSessions(file, size, 'queued')
-    found.push(...(await measureLine('MongoDB', mongo, size)), ...(await measureLine('SQLite', sqlite, size)))
-  }
-  return found
-}
-
 /** What a hint, a take and a count cost while 10², 10⁴ and 10⁵ jobs wait. */
 export const benchGrowthQueue = async (bench: Bench): Promise<Findings> => {
   const sizes = bench.quick ? [100, 10_000] : [100, 10_000, 100_000]
   await using bull = openBullQueue({ url: bench.redis.url, prefix: 'bench-growth', log: benchLog })
   await using memory = createInProcessQueue({ log: benchLog })
-  const jobs = [...(await measure('BullMQ', bull, sizes)), ...(await measure('in-process', memory, sizes))]
-  const found = [...jobs, ...(await measureLines(bench, sizes))]
-  const chart = growthChart(found, {
+  const found = [...(await measure('BullMQ', bull, sizes)), ...(await measure('in-process', memory, sizes))]
+  const chart = growthChart(found, ['BullMQ', 'in-process'], {
     file: 'growth-queue',
-    title: 'The queue and the line with many runs waiting',
+    title: 'The queue with many jobs waiting',
     subtitle: 'Milliseconds of one call; take: from one job to the next, one handler that does nothing.',
-    x: 'runs waiting',
+    x: 'jobs waiting',
   })
-  return { rows: growthRows(found, 'waiting'), charts: [chart] }
+  return { rows: growthRows(found, 'jobs waiting'), charts: [chart] }
 }

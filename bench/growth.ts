@@ -15,6 +15,15 @@ export const timeOf = async (times: number, work: () => Promise<unknown>): Promi
   return quantile(taken, 0.25)
 }
 
+/** The figures of some adapters, each line under the name of its operation where there is only one. */
+const seriesOf = (all: readonly Taken[], adapters: readonly string[]): LineChart['series'] => {
+  const mine = all.filter((one) => adapters.includes(one.adapter))
+  return namesOf(mine).map((name) => ({
+    name: adapters.length === 1 ? name.slice(name.indexOf(': ') + 2) : name,
+    points: lineOf(mine, name).map((one) => [one.size, one.ms] as const),
+  }))
+}
+
 const namesOf = (all: readonly Taken[]): string[] => [...new Set(all.map((one) => `${one.adapter}: ${one.operation}`))]
 
 const lineOf = (all: readonly Taken[], name: string): Taken[] =>
@@ -41,6 +50,7 @@ export const growthRows = (all: readonly Taken[], unitName: string): Row[] =>
 
 export const growthChart = (
   all: readonly Taken[],
+  adapters: readonly string[],
   words: Pick<LineChart, 'file' | 'title' | 'subtitle'> & { readonly x: string },
 ): LineChart => ({
   kind: 'lines',
@@ -49,5 +59,5 @@ export const growthChart = (
   subtitle: words.subtitle,
   x: { label: words.x, scale: 'log' },
   y: { label: 'milliseconds', scale: 'log' },
-  series: namesOf(all).map((name) => ({ name, points: lineOf(all, name).map((one) => [one.size, one.ms] as const) })),
+  series: seriesOf(all, adapters),
 })

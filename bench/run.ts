@@ -6,6 +6,7 @@
 import { loadavg } from 'node:os'
 import { benchBursts } from './bursts.ts'
 import type { Chart } from './charts/chart.ts'
+import { removeLeftovers } from './docker.ts'
 import { benchEventLatency } from './event-latency.ts'
 import { benchFanOut } from './fan-out.ts'
 import { benchGenerate } from './generate.ts'
@@ -47,6 +48,7 @@ if (unknown.length > 0) {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 
 process.setMaxListeners(100)
+process.on('exit', removeLeftovers)
 
 const rows: Row[] = []
 const charts: Chart[] = []

@@ -59,13 +59,8 @@ export const seedMongoEvents = async (url: string, name: string, sizes: readonly
   }
 }
 
-/** Runs that are finished, or wait, one for each session, `size` of them. */
-export const seedMongoSessions = async (
-  url: string,
-  name: string,
-  size: number,
-  runState: 'finished' | 'queued' = 'finished',
-): Promise<void> => {
+/** Finished runs, one for each session, `size` of them. */
+export const seedMongoSessions = async (url: string, name: string, size: number): Promise<void> => {
   await using client = await new MongoClient(url).connect()
   const db = client.db(name)
   const id = { $concat: ['s-', digits({ $toInt: '$n' })] }
@@ -81,9 +76,9 @@ export const seedMongoSessions = async (
   const session = { _id: { $concat: [`${DEFAULT_TENANT}/`, id] }, ...light }
   const run_id = { $concat: [id, '-run-0000000'] }
   const state = {
-    state: runState,
-    attempt: { $toInt: runState === 'queued' ? 0 : 1 },
-    lock: runState === 'queued',
+    state: 'finished',
+    attempt: { $toInt: 1 },
+    lock: false,
     container_gone: true,
     restarts: { $toInt: 0 },
   }
@@ -117,8 +112,7 @@ export const seedSqliteEvents = (file: string, sizes: readonly number[]): void =
   db.close()
 }
 
-export const seedSqliteSessions = (file: string, size: number, runState: 'finished' | 'queued' = 'finished'): void => {
-  const [lock, locked] = runState === 'queued' ? [1, 'true'] : [0, 'false']
+export const seedSqliteSessions = (file: string, size: number): void => {
   const db = new DatabaseSync(file)
   const id = "printf('s-%07d', n)"
   const run = `${id} || '-run-0000000'`
@@ -129,9 +123,9 @@ export const seedSqliteSessions = (file: string, size: number, runState: 'finish
   ).run(size)
   db.prepare(
     `${NUMBERS} INSERT INTO runs (run_id, tenant_id, session_id, workspace_id, state, attempt, lock, container_gone, doc)
-     SELECT ${run}, '${DEFAULT_TENANT}', ${id}, ${id}, '${runState}', 1, ${lock}, 1, json_object('run_id', ${run}, 'tenant_id', '${DEFAULT_TENANT}',
+     SELECT ${run}, '${DEFAULT_TENANT}', ${id}, ${id}, 'finished', 1, 0, 1, json_object('run_id', ${run}, 'tenant_id', '${DEFAULT_TENANT}',
      'session_id', ${id}, 'workspace_id', ${id}, 'framework', 'static', 'prompt', 'bench', 'options', json('{}'), 'v', 1,
-     'state', '${runState}', 'attempt', 1, 'lock', json('${locked}'), 'container_gone', json('true'), 'restarts', 0,
+     'state', 'finished', 'attempt', 1, 'lock', json('false'), 'container_gone', json('true'), 'restarts', 0,
      'created_at', ${time}, 'queue_deadline_at', ${time}, 'turn_at', ${time}) FROM numbers`,
   ).run(size)
   db.close()

@@ -19,6 +19,7 @@ type Subject = {
 }
 
 const WARM_UP = 2
+const BUDGET_MS = 150_000
 
 /** @param how what the run must say of its start; `undefined`: it says nothing */
 const session = (stack: Stack, how?: 'cold' | 'warm') => async () => {
@@ -92,8 +93,10 @@ const shuffled = <T>(list: readonly T[]): T[] =>
     .sort((a, b) => a.at - b.at)
     .map(({ item }) => item)
 
+/** Rounds until there are enough, or the time for them is over: then there are fewer. */
 const measure = async (subjects: readonly Subject[], rounds: number): Promise<void> => {
-  for (let round = -WARM_UP; round < rounds; round++) {
+  const end = performance.now() + BUDGET_MS
+  for (let round = -WARM_UP; round < rounds && (round < 1 || performance.now() < end); round++) {
     for (const subject of shuffled(subjects)) {
       if (round > 0 && round % subject.every !== 0) continue
       const ms = await subject.once()

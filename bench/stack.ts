@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { freePort } from '../tests/helpers.ts'
 import { type MongoService, startMongo } from '../tests/services/mongodb.ts'
 import { type RedisService, startRedis } from '../tests/services/redis.ts'
-import { untilIdle } from './docker.ts'
+import { installationOf, untilIdle } from './docker.ts'
 import { type Child, startNode, untilReady } from './process.ts'
 import { startStubModel } from './stub-model.ts'
 
@@ -117,7 +117,7 @@ export const startServices = async (
 ): Promise<Stack> => {
   await using stack = new AsyncDisposableStack()
   const db = `bench_${options.name}`
-  const installation = `bench-${process.pid}-${options.name}`
+  const installation = installationOf(options.name)
   const root = await tempRoot(stack)
   const api = stack.use(await startApi(bench, db))
   const model = `http://${channel === 'direct' ? bench.bridge : '127.0.0.1'}:${bench.modelPort}/v1`
@@ -144,7 +144,7 @@ export const startServices = async (
 /** The embedded mode: one process, SQLite, in-process queue, gateway. */
 export const startEmbedded = async (bench: Bench, options: StackOptions): Promise<Stack> => {
   await using stack = new AsyncDisposableStack()
-  const installation = `bench-${process.pid}-${options.name}`
+  const installation = installationOf(options.name)
   const root = await tempRoot(stack)
   const port = await freePort()
   const api = stack.use(
@@ -166,7 +166,7 @@ export const startEmbedded = async (bench: Bench, options: StackOptions): Promis
 export const startPolling = async (bench: Bench, options: StackOptions): Promise<Stack> => {
   await using stack = new AsyncDisposableStack()
   const db = `bench_${options.name}`
-  const installation = `bench-${process.pid}-${options.name}`
+  const installation = installationOf(options.name)
   const port = await freePort()
   const api = stack.use(
     startNode(join(import.meta.dirname, 'polling', 'server.ts'), {

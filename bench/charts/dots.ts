@@ -4,7 +4,7 @@ import { dot, line, picture, text, WIDTH } from './svg.ts'
 
 const TOP = 74
 const ROW = 40
-const LEFT = 290
+const LEFT = 320
 const RIGHT = 40
 const COLOUR = { ours: 0, baseline: 5 } as const
 
@@ -27,9 +27,9 @@ export const drawDots = ({ title, subtitle, x, rows }: DotChart): string => {
     let free = Number.NEGATIVE_INFINITY
     const labels = row.marks.flatMap(({ label, value }, i) => {
       const words = `${label === '' ? '' : `${label} `}${shortNumber(value)}`
-      const half = words.length * 3.1
+      const half = words.length * 3.2
       const at = Math.max(places[i] ?? 0, free + half)
-      free = at + half + 4
+      free = at + half + 6
       return [text(at, y - 9, words, { kind: 'value', anchor: 'middle' })]
     })
     return [

@@ -19,10 +19,9 @@ const logScale = (values: readonly number[], [from, to]: Range): Scale => {
   const low = Math.min(...values)
   const high = Math.max(...values)
   const steps = Math.log10(high / low) > 2.5 ? [1] : [1, 2, 5]
-  // The axis ends at the nearest round number outside, so that no mark lies on its edge.
   const domain: Range = [
-    roundNumbers([low / 10, low * 0.97], steps).at(-1) ?? low / 2,
-    roundNumbers([high * 1.03, high * 10], steps)[0] ?? high * 2,
+    roundNumbers([low / 10, low], steps).at(-1) ?? low / 2,
+    roundNumbers([high, high * 10], steps)[0] ?? high * 2,
   ]
   const [a, b] = [Math.log10(domain[0]), Math.log10(domain[1])]
   return {
