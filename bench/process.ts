@@ -21,7 +21,7 @@ export const startNode = (file: string, env: Record<string, string>, nodeArgs: r
   if (child.pid === undefined) throw new Error(`could not start ${file}`)
   // Also when the benchmark is interrupted: nothing of it stays.
   const onExit = () => void child.kill('SIGKILL')
-  process.once('exit', onExit)
+  process.prependOnceListener('exit', onExit)
   child.once('exit', () => process.off('exit', onExit))
   return {
     pid: child.pid,
