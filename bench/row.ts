@@ -36,6 +36,10 @@ export const relative = (name: string, value: number, unit: string, baseline: nu
     : { ...row, target: `≥ ${bound.min} × baseline`, meets: ratio >= bound.min }
 }
 
+/** The same figure without a verdict: the machine was too restless for one. */
+export const withoutVerdict = (row: Row): Row =>
+  row.meets === null ? row : { ...row, meets: null, target: `${row.target} (too restless to say)` }
+
 /** The q-quantile (0..1) by the nearest rank. */
 export const quantile = (values: readonly number[], q: number): number => {
   const sorted = [...values].sort((a, b) => a - b)

@@ -54,6 +54,8 @@ const rows: Row[] = []
 const charts: Chart[] = []
 const loads: number[] = []
 const begin = performance.now()
+const isSaved = asked.length === 0 && !quick
+const machine = () => machineLine(loads, (performance.now() - begin) / 60_000)
 const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed(0)} s`
 {
   await using bench = await openBench(process.env.AGENT_CONTAINER_IMAGE ?? 'mgx:latest', quick)
@@ -66,11 +68,11 @@ const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed
     charts.push(...(found.charts ?? []))
     loads.push(loadavg()[0] ?? 0)
     process.stderr.write(`${seconds(start)}\n`)
+    // After each part: a run that is broken off keeps what it has.
+    if (isSaved) await saveReport(rows, charts, machine())
   }
 }
-const machine = machineLine(loads, (performance.now() - begin) / 60_000)
-console.log(markdownTable(rows, machine))
-if (asked.length === 0 && !quick) await saveReport(rows, charts, machine)
-else console.log('\nNot saved: only a run of every part, and not a quick one, is.')
+console.log(markdownTable(rows, machine()))
+if (!isSaved) console.log('\nNot saved: only a run of every part, and not a quick one, is.')
 const missed = rows.filter((row) => row.meets === false)
 if (missed.length > 0) console.log(`\n${missed.length} of ${rows.length} figures miss their target.`)
