@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Dockerode from 'dockerode'
 import { type Daemon, type Skip, startDaemon } from '../../services/daemon.ts'
@@ -67,6 +67,27 @@ const unmountBelow = async (dir: string): Promise<void> => {
   for (const path of ours) await exec('umount', ['--lazy', path]).catch(() => {})
 }
 
+const isShimOf = (dir: string, args: readonly string[]): boolean =>
+  (args[0] ?? '').includes('containerd-shim') && args.some((arg) => arg.startsWith(`${dir}/`))
+
+/** A containerd that was killed leaves shims that no other one knows, some with a container: they would stay for ever. */
+const endShims = async (dir: string): Promise<void> => {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+    if (!isShimOf(dir, args)) continue
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+    for (const one of [...children.split(' ').filter(Boolean), pid]) endNow(Number(one))
+  }
+}
+
+const endNow = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended before us.
+  }
+}
+
 const removeAll = async (docker: Dockerode): Promise<void> => {
   for (const { Id } of await docker.listContainers({ all: true })) {
     await docker.getContainer(Id).remove({ force: true, v: true })
@@ -94,6 +115,7 @@ export const openPrivateDocker = async (options: PrivateDockerOptions): Promise<
   stack.defer(async () => {
     await removeAll(docker).catch(() => {})
     await daemon.kill('SIGTERM')
+    await endShims(daemon.dir)
     await unmountBelow(daemon.dir)
   })
   await copyImage(options.image, host)
