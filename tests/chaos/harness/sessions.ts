@@ -105,7 +105,11 @@ export const createSessions = (options: SessionsOptions): Sessions => {
     const prompt = promptOf(label, run)
     const body = { session_id, workspace_id, prompt, options: { timeout_seconds: run.timeoutSeconds } }
     const answer = await insist(house, body, label, signal)
-    if (typeof answer === 'string') return void refused.push(`${label}: ${answer}`)
+    if (typeof answer === 'string') {
+      // A harness that is told to end gives up what nobody has refused.
+      if (!signal.aborted) refused.push(`${label}: ${answer}`)
+      return
+    }
     const clients = run.clients.map((client, at) => startClient(client, at, house.stack.urls, answer.events_url))
     const { run_id } = answer
     const one = { plan: run, channel: session.channel, label, workspace_id, session_id, run_id, clients }
