@@ -91,6 +91,20 @@ const displaced = (home: string, inside: string, what: string, cause?: unknown):
 const isOurLink = async (home: string, slot: string): Promise<boolean> =>
   (await files.readlink(home).catch(() => '')) === slotLink(slot)
 
+/** Removes the link; when others bring the workspace home at the same time, it may be a directory by then. */
+const unlinkOurs = async (home: string, slot: string, moves: Moves): Promise<void> => {
+  if (await isOurLink(home, slot)) await moves.unlink(home).catch((error: unknown) => ignore(error, 'ENOENT', 'EISDIR'))
+}
+
+/** False when something that is not ours is in the place. The second look is for a link that a late hand-over has just made. */
+const makeRoom = async (home: string, slot: string, moves: Moves): Promise<boolean> => {
+  for (let look = 0; look < 2; look++) {
+    await unlinkOurs(home, slot, moves)
+    if ((await statOf(home))?.isDirectory() !== false) return true
+  }
+  return false
+}
+
 /** Moves what an agent may have closed to us, its own user; the mode stays as it was. */
 const moveHome = async (inside: string, home: string, moves: Moves): Promise<void> => {
   try {
@@ -105,18 +119,13 @@ const moveHome = async (inside: string, home: string, moves: Moves): Promise<voi
 }
 
 const moveBack = async (home: string, inside: string, slot: string, moves: Moves): Promise<void> => {
-  const there = await statOf(home)
-  if (there?.isSymbolicLink() && (await isOurLink(home, slot))) {
-    await moves.unlink(home).catch((error: unknown) => ignore(error, 'ENOENT'))
-  } else if (there !== undefined && !there.isDirectory()) {
-    throw displaced(home, inside, 'something else has taken its place')
-  }
+  if (!(await makeRoom(home, slot, moves))) throw displaced(home, inside, 'something else has taken its place')
   try {
     await moveHome(inside, home, moves)
   } catch (error) {
     if (isCode(error, 'ENOTEMPTY', 'EEXIST')) throw displaced(home, inside, 'another directory is in its place', error)
-    // Somebody else brought it home at the same time.
-    ignore(error, 'ENOENT')
+    // Somebody else brought it home at the same time, or the one who was given the slot has just put the link there.
+    ignore(error, 'ENOENT', 'ENOTDIR')
   }
 }
 
@@ -160,7 +169,7 @@ export const bringHome = async (root: string, claim: Claim, moves: Moves = files
     if (await clearShared(shared, home, moves)) break
     if (round === ROUNDS) throw displaced(home, inside, 'they cannot be moved')
   }
-  if (await isOurLink(home, claim.slot)) await moves.unlink(home).catch((error: unknown) => ignore(error, 'ENOENT'))
+  await unlinkOurs(home, claim.slot, moves)
   await removeSlotFiles(root, claim.slot)
 }
 
