@@ -75,7 +75,7 @@ const checkBytes = async (url: string, { run, client }: Watched, own: readonly S
   }
 }
 
-const settled = (stack: Stack, runId: string): Promise<Run> =>
+export const settled = (stack: Stack, runId: string): Promise<Run> =>
   waitFor(
     async () => {
       const run = await stack.db.collection<Run>('runs').findOne({ run_id: runId }, { projection: { _id: 0 } })

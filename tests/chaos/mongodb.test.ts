@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { postGenerate } from '../e2e/generate.ts'
+import type { Run } from '#contracts/run.ts'
+import { postGenerate, stopRun } from '../e2e/generate.ts'
 import type { StackOptions } from '../e2e/stack.ts'
 import { sleep } from '../helpers.ts'
 import type { MongoService } from '../services/mongodb.ts'
-import { checkPromises, ranOnce } from './check.ts'
+import { checkPromises, ranOnce, settled } from './check.ts'
 import { flowing, inWorld, LIMIT, type World } from './world.ts'
 
 /** How long the service is gone. */
@@ -14,6 +15,16 @@ type Outage = { readonly begin: (mongo: MongoService) => Promise<void>; readonly
 
 const STOPPED: Outage = { begin: (mongo) => mongo.pause(), end: (mongo) => mongo.resume() }
 const KILLED: Outage = { begin: (mongo) => mongo.kill(), end: (mongo) => mongo.restart() }
+
+/**
+ * A 503 says that nobody knows: what was on its way to a database that hung may be stored when it goes on, and then it is a run as
+ * any other.
+ */
+const endRefused = async ({ stack }: World, session_id: string): Promise<void> => {
+  const stored = await stack.db.collection<Run>('runs').find({ session_id }).toArray()
+  if (stored.length > 0) await stopRun(stack.urls[0], { session_id })
+  for (const { run_id } of stored) await settled(stack, run_id)
+}
 
 /** One run is at work and one ends during the outage: its model has said all while nothing could be stored. */
 const throughOutage = async (world: World, { begin, end }: Outage): Promise<void> => {
@@ -30,6 +41,7 @@ const throughOutage = async (world: World, { begin, end }: Outage): Promise<void
   await end(stack.mongo)
   await flowing(long)
   long.release()
+  await endRefused(world, stack.sessionId('new'))
   const over = await checkPromises(stack, long, short)
   for (const { result, run } of over) {
     assert.equal(result.cause, 'completed')
