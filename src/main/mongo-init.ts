@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Db, MongoClient, MongoServerError } from 'mongodb'
-import { putUsers } from './mongo-users.ts'
+import { type Db, MongoClient } from 'mongodb'
+import { isCode, putUsers } from './mongo-users.ts'
 
 /**
  * The one-shot service of docker-compose.yml: makes MongoDB's replica set of one, the user of our services and the user
@@ -15,9 +15,6 @@ const PRIMARY_WITHIN_MS = 60_000
 
 /** Codes of MongoDB: https://www.mongodb.com/docs/manual/reference/error-codes/ */
 const CODES = { unauthorized: 13, authenticationFailed: 18, alreadyInitialized: 23 }
-
-const isCode = (error: unknown, ...codes: number[]) =>
-  error instanceof MongoServerError && codes.includes(Number(error.code))
 
 const required = (name: string): string => {
   const value = process.env[name]

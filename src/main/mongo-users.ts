@@ -3,7 +3,9 @@ import { type Db, MongoServerError } from 'mongodb'
 /** Codes of MongoDB: https://www.mongodb.com/docs/manual/reference/error-codes/ */
 const CODES = { userNotFound: 11, roleNotFound: 31 }
 
-const isCode = (error: unknown, code: number) => error instanceof MongoServerError && Number(error.code) === code
+/** True for an error that the server answered with one of these codes. */
+export const isCode = (error: unknown, ...codes: number[]): boolean =>
+  error instanceof MongoServerError && codes.includes(Number(error.code))
 
 type User = { readonly name: string; readonly pwd: string; readonly roles: readonly object[] }
 
