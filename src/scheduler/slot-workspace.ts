@@ -44,6 +44,10 @@ export const renewLease = async (root: string, slot: string): Promise<void> => {
 export const leasedAt = async (root: string, slot: string): Promise<Date | undefined> =>
   (await statOf(join(slotDir(root, slot), NOTE)))?.mtime
 
+/** When something was made or removed in the slot's directory last; `undefined` where there is none. */
+export const changedAt = async (root: string, slot: string): Promise<Date | undefined> =>
+  (await statOf(slotDir(root, slot)))?.mtime
+
 /** `undefined` where there is none, or none that can be read. */
 export const readNote = async (root: string, slot: string): Promise<SlotNote | undefined> => {
   try {

@@ -1,6 +1,6 @@
 import { readSlots, retireSlot } from './claims.ts'
 import type { SlotInfo } from './engines/warm-engine.ts'
-import { bringHome, leasedAt, readNote, removeSlotFiles } from './slot-workspace.ts'
+import { bringHome, changedAt, leasedAt, readNote, removeSlotFiles } from './slot-workspace.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 /**
@@ -25,13 +25,23 @@ const sweepContainer = async (ctx: WorkerContext, info: SlotInfo): Promise<boole
   return true
 }
 
+/**
+ * A directory without a note is of nobody: its worker died before it had written it, or while it removed it all. Only one that has
+ * just been made gets it a moment later.
+ */
+const isAbandoned = async (ctx: WorkerContext, slot: string): Promise<boolean> => {
+  const root = ctx.config.workspacesRoot
+  const note = await readNote(root, slot)
+  if (note === undefined) return ageOf((await changedAt(root, slot)) ?? new Date()) > LEASE_MS
+  return note.engine_id === ctx.engineId && ageOf(new Date(note.created_at)) >= ctx.config.timings.reconcileGrace
+}
+
 /** A directory without a container: of a worker that died between the two, or after it had removed the container. */
 const sweepDirectory = async (ctx: WorkerContext, slot: string): Promise<boolean> => {
   const root = ctx.config.workspacesRoot
-  const note = await readNote(root, slot)
-  if (note?.engine_id !== ctx.engineId || ctx.pool?.holds(slot)) return false
-  if (ageOf(new Date(note.created_at)) < ctx.config.timings.reconcileGrace) return false
+  if (ctx.pool?.holds(slot) || !(await isAbandoned(ctx, slot))) return false
   const claim = (await ctx.claims.all()).find((one) => one.slot === slot)
+  if (claim !== undefined && claim.engine_id !== ctx.engineId) return false
   if (claim !== undefined) {
     // Its run's end brings it home; this is for a run that has none to come.
     const run = await ctx.store.runs.get(claim.run_id)

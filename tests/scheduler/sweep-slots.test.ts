@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { utimes } from 'node:fs/promises'
+import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { readSlots } from '#scheduler/claims.ts'
@@ -45,4 +45,23 @@ describe('slots whose input never ends, because the Docker daemon was away when 
     assert.deepEqual((await other.reconcile()).removed, [])
     assert.equal(pool.stats().ready, 1)
   })
+})
+
+describe('a slot directory without a note: its worker died before it had written it, or while it removed it', () => {
+  for (const [what, note] of [
+    ['none', undefined],
+    ['an empty one', ''],
+  ] as const) {
+    test(`${what}: it is removed once nobody can be at it any more, not before`, async (t) => {
+      const world = await openWorld(t, () => hangs)
+      const worker = world.worker()
+      const path = slotDir(world.root, 'halfway')
+      await mkdir(path, { recursive: true })
+      if (note !== undefined) await writeFile(join(path, 'slot.json'), note)
+      assert.deepEqual((await worker.reconcile()).removed, [])
+      await utimes(path, LONG_AGO, LONG_AGO)
+      assert.deepEqual((await worker.reconcile()).removed, ['halfway'])
+      assert.deepEqual(await leftOf(world), [[], []])
+    })
+  }
 })
