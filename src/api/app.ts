@@ -12,6 +12,7 @@ import { acceptJsonOnly } from './json-body.ts'
 import { createLine, type Line } from './line.ts'
 import { takeSnapshot } from './line-snapshot.ts'
 import { createLiveResponses } from './live.ts'
+import { measureAnswers } from './meter.ts'
 import { answerUnknownRoutes } from './not-found.ts'
 import { registerOpenApi } from './openapi.ts'
 import { guardQueue, guardStore } from './outage.ts'
@@ -130,6 +131,7 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
   await allowOrigins(app, deps.config.corsOrigins)
 
   const live = createLiveResponses(app)
+  if (deps.meter) measureAnswers(app, live, deps.meter)
   const store = guardStore(deps.store)
   const queue = guardQueue(deps.queue)
   const pace = createPace(store.runs)

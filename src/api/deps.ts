@@ -14,6 +14,7 @@ import type { Door, DoorLimits } from './door.ts'
 import type { Hints } from './hints.ts'
 import type { Line } from './line.ts'
 import type { LiveResponses } from './live.ts'
+import type { ApiMeter } from './meter.ts'
 import type { Sse } from './sse.ts'
 
 export type ApiConfig = DoorLimits & {
@@ -42,10 +43,11 @@ export type ApiDeps = {
   readonly queue: JobQueue
   readonly log: Logger
   readonly config: ApiConfig
+  readonly meter?: ApiMeter
 }
 
 /** What the routes get: store and queue whose outages are {@link MgxError}s, and the streams of this app. */
-export type RouteDeps = Omit<ApiDeps, 'log'> & {
+export type RouteDeps = Omit<ApiDeps, 'log' | 'meter'> & {
   readonly sse: Sse
   readonly live: LiveResponses
   readonly door: Door

@@ -27,6 +27,7 @@ export const SECTIONS: readonly Section[] = [
     read: 'worker, embedded mode; in the direct channel on an internal network',
     variables: AGENTS.egress,
   },
+  { title: 'Metrics', read: 'API, worker, embedded mode', variables: GENERAL.metrics },
   { title: 'Process', read: 'every process', variables: GENERAL.process },
 ]
 

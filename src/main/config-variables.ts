@@ -125,6 +125,21 @@ const modelVariables = {
   },
 } as const satisfies Record<string, Variable>
 
+const metricsVariables = {
+  METRICS_PORT: {
+    says: 'Serves figures for Prometheus at /metrics on this TCP port, apart from the API. docs/operations.md lists them.',
+    rule: 'must be a TCP port: a whole number from 0 (any free one) to 65535',
+    shape: field.int(0, 65_535),
+    otherwise: 'nothing is measured; docker-compose.yml sets 9090',
+  },
+  METRICS_HOST: {
+    says: 'Address that /metrics listens on. It tells numbers and no names, and asks for no login: keep it to your own network.',
+    rule: 'must be a host name or an IP address',
+    shape: field.host,
+    fallback: '127.0.0.1',
+  },
+} as const satisfies Record<string, Variable>
+
 const processVariables = {
   LOG_LEVEL: {
     says: 'What is logged: one JSON line each on standard output.',
@@ -143,5 +158,6 @@ export const GENERAL = {
   http: httpVariables,
   services: serviceVariables,
   model: modelVariables,
+  metrics: metricsVariables,
   process: processVariables,
 }

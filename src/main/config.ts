@@ -22,8 +22,13 @@ export type Listen = { readonly host: string; readonly port: number }
 export type Services = { readonly mongodbUrl: string; readonly mongodbDb: string; readonly redisUrl: string }
 export type GatewaySettings = { readonly model: ModelApi; readonly egress: EgressConfig; readonly tcp?: Listen }
 
-/** What every process has: how much it logs, and what it should say at its start. */
-export type ProcessSettings = { readonly logLevel: string; readonly notices: readonly string[] }
+/** What every process has: how much it logs, what it should say at its start, and where it shows its figures. */
+export type ProcessSettings = {
+  readonly logLevel: string
+  readonly notices: readonly string[]
+  /** Where /metrics is; absent = nothing is measured. */
+  readonly metrics?: Listen
+}
 
 export type ApiSettings = ProcessSettings & {
   readonly listen: Listen
@@ -56,7 +61,8 @@ const HEARTBEAT_MS = 15_000
 const TENANT_LIMIT = { MAX_RUNNING_RUNS_PER_TENANT: AGENTS.runs.MAX_RUNNING_RUNS_PER_TENANT }
 const CHANNEL = { AGENT_CHANNEL: AGENTS.channel.AGENT_CHANNEL }
 const NETWORK = { AGENT_NETWORK: AGENTS.engine.AGENT_NETWORK, AGENT_DIRECT_NETWORK: AGENTS.engine.AGENT_DIRECT_NETWORK }
-const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...NETWORK, ...GENERAL.services, ...GENERAL.process }
+const PROCESS = { ...GENERAL.metrics, ...GENERAL.process }
+const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...NETWORK, ...GENERAL.services, ...PROCESS }
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
@@ -66,8 +72,8 @@ const AGENT_TABLE = {
   ...AGENTS.egress,
   ...GENERAL.model,
 }
-const WORKER_TABLE = { ...AGENT_TABLE, ...GENERAL.services, ...GENERAL.process }
-const DEV_TABLE = { ...GENERAL.http, ...AGENT_TABLE, ...GENERAL.process }
+const WORKER_TABLE = { ...AGENT_TABLE, ...GENERAL.services, ...PROCESS }
+const DEV_TABLE = { ...GENERAL.http, ...AGENT_TABLE, ...PROCESS }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
 
@@ -107,6 +113,11 @@ const checkServices = (values: Values<typeof GENERAL.services>) =>
 const listenOf = (host: string, port: number | undefined): Listen | undefined =>
   port === undefined ? undefined : { host, port }
 
+const processSettings = (values: Values<typeof PROCESS>, notices: readonly string[] = []): ProcessSettings => {
+  const metrics = listenOf(values.METRICS_HOST, values.METRICS_PORT)
+  return { logLevel: values.LOG_LEVEL, notices, ...(metrics && { metrics }) }
+}
+
 /** What an API process needs to know. Throws `ConfigError`. */
 export const apiConfig = (env: Env): ApiSettings => {
   const values = readEnv(env, API_TABLE)
@@ -114,13 +125,13 @@ export const apiConfig = (env: Env): ApiSettings => {
   const { listen, api } = httpSettings(values)
   // Whether another network leads out, only a worker can find out.
   const keepsEgress = values.AGENT_CHANNEL === 'gateway' || directNetwork(values) !== OPEN_NETWORK
-  return { listen, api: { ...api, keepsEgress }, services: services(values), logLevel: values.LOG_LEVEL, notices: [] }
+  return { listen, api: { ...api, keepsEgress }, services: services(values), ...processSettings(values) }
 }
 
 /** In the direct channel it is for connections, the runner's to the model among them, and listens on sockets only. */
 const gatewaySettings = (values: Values<typeof WORKER_TABLE>, { channel }: WorkerConfig): GatewaySettings => {
   const model = modelApi(values)
-  const egress = egressSettings(values, [values.GATEWAY_TCP_PORT])
+  const egress = egressSettings(values, [values.GATEWAY_TCP_PORT, values.METRICS_PORT])
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
   if (channel.kind === 'gateway') return { model, egress, ...(tcp && { tcp }) }
   const target = modelTarget(model)
@@ -144,15 +155,14 @@ export const workerConfig = (env: Env, machine: Machine = thisMachine()): Worker
     engine: { ...engineSettings(values, worker), kind },
     gateway: gatewaySettings(values, worker),
     services: services(values),
-    logLevel: values.LOG_LEVEL,
-    notices: [...tracingNotice(values), ...egressNotice(worker, values)],
+    ...processSettings(values, [...tracingNotice(values), ...egressNotice(worker, values)]),
   }
 }
 
 /** What the embedded mode needs to know (`npm run dev`, `make demo`): always the gateway channel. Throws `ConfigError`. */
 export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettings => {
   const values = { ...readEnv(env, DEV_TABLE), AGENT_CHANNEL: 'gateway' as const }
-  const egress = () => egressSettings(values, [values.PORT, values.GATEWAY_TCP_PORT])
+  const egress = () => egressSettings(values, [values.PORT, values.GATEWAY_TCP_PORT, values.METRICS_PORT])
   collect([() => guardListening(values), () => void workerSettings(values, machine), () => void privateRanges(values)])
   const worker = workerSettings(values, machine)
   guardKubernetes(values.ENGINE, worker)
@@ -166,7 +176,6 @@ export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettin
     ...(hasModel && { model: modelApi(values) }),
     egress: egress(),
     ...(tcp && { gatewayTcp: tcp }),
-    logLevel: values.LOG_LEVEL,
-    notices: [...tracingNotice(values), ...egressNotice(worker, values)],
+    ...processSettings(values, [...tracingNotice(values), ...egressNotice(worker, values)]),
   }
 }

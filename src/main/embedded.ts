@@ -9,6 +9,7 @@ import type { DevSettings } from './config.ts'
 import { type EngineKind, ownUser, thisMachine } from './config-agents.ts'
 import type { ModelApi } from './config-rules.ts'
 import { DEMO_MODEL, openDemoModel } from './demo-model.ts'
+import { openMetrics } from './open-metrics.ts'
 import { openWorker } from './open-worker.ts'
 import { takeAlone } from './root-lock.ts'
 import { serveApi } from './serve-api.ts'
@@ -18,6 +19,7 @@ import { reasonOf } from './until-there.ts'
 /** Everything in one process, running. */
 export type Embedded = AsyncDisposable & {
   readonly url: string
+  readonly metricsUrl?: string
   readonly engine: EngineKind
   /** Why it is not Docker, where nobody asked for the process engine. */
   readonly noDocker?: string
@@ -86,8 +88,11 @@ export const openEmbedded = async (settings: DevSettings, log: Logger, signal: A
   const { workspacesRoot } = settings.worker
   const data = await makeRoot(workspacesRoot)
   stack.use(takeAlone(join(data, 'lock'), workspacesRoot))
-  const store = stack.use(await openStore({ kind: 'sqlite', file: join(data, 'mgx.db') }, log))
+  const metrics = stack.use(await openMetrics(settings.metrics, log))
+  const opened = stack.use(await openStore({ kind: 'sqlite', file: join(data, 'mgx.db') }, log))
+  const store = metrics?.store(opened) ?? opened
   const queue = stack.use(await openQueue({ kind: 'in-process' }, log))
+  metrics?.queue(queue)
   const { api: modelApi, ...model } = await chooseModel(settings, stack)
   const { chosen, ...engine } = await chooseEngine(settings, log)
   const user = engine.engine === 'process' ? ownUser(thisMachine()) : settings.worker.user
@@ -97,8 +102,16 @@ export const openEmbedded = async (settings: DevSettings, log: Logger, signal: A
   const worker = { ...rest, ...counted, model: model.name, user }
   const gateway = { model: modelApi, egress: settings.egress, ...(settings.gatewayTcp && { tcp: settings.gatewayTcp }) }
   await remember(store, queue)
-  stack.use(await openWorker({ store, queue, engine: chosen, worker, gateway, log, signal }))
-  const { url } = stack.use(await serveApi({ store, queue, api: settings.api, listen: settings.listen, log }))
+  stack.use(await openWorker({ store, queue, engine: chosen, worker, gateway, log, metrics, signal }))
+  const { api, listen } = settings
+  const { url } = stack.use(await serveApi({ store, queue, api, listen, log, meter: metrics?.api() }))
   const open = stack.move()
-  return { url, ...engine, model, workspacesRoot, [Symbol.asyncDispose]: () => open.disposeAsync() }
+  return {
+    url,
+    ...(metrics && { metricsUrl: metrics.url }),
+    ...engine,
+    model,
+    workspacesRoot,
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  }
 }

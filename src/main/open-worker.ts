@@ -8,12 +8,13 @@ import { createDiskGuard } from '#scheduler/disk-guard.ts'
 import { diskProbe } from '#scheduler/disk-probe.ts'
 import { openGateway } from '#scheduler/gateway.ts'
 import { openWarmPool } from '#scheduler/warm-pool.ts'
-import { startWorker } from '#scheduler/worker.ts'
+import { placesOf, startWorker } from '#scheduler/worker.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import { createFollower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
 import type { ChosenEngine } from './adapters.ts'
 import type { GatewaySettings } from './config.ts'
+import type { Metrics } from './metrics.ts'
 import { untilThere } from './until-there.ts'
 
 type Parts = {
@@ -24,6 +25,7 @@ type Parts = {
   readonly gateway?: GatewaySettings
   readonly log: Logger
   readonly signal: AbortSignal
+  readonly metrics?: Metrics | undefined
 }
 
 const OPEN_NETWORK =
@@ -51,8 +53,9 @@ const open = async ({
   gateway,
   log,
   signal,
+  metrics,
 }: Parts): Promise<AsyncDisposable> => {
-  const { engine, check } = chosen
+  const { engine, check } = metrics?.engine(chosen) ?? chosen
   const there = <T>(what: string, attempt: () => Promise<T>) => untilThere(what, attempt, { log, signal })
   await Promise.all([
     there('the store', () => store.runs.ping()),
@@ -84,6 +87,8 @@ const open = async ({
       ? stack.use(await openWarmPool({ warm: engine.warm, engineId, config: worker, log }))
       : undefined
   const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
+  const held = new Set<string>()
+  const meter = metrics?.worker({ places: placesOf(worker), atWork: () => held.size, ...(pool && { pool }) })
   stack.use(
     startWorker({
       store,
@@ -94,7 +99,8 @@ const open = async ({
       log,
       owner,
       config: worker,
-      held: new Set(),
+      held,
+      ...(meter && { meter }),
       claims: createClaims(worker.workspacesRoot),
       ...(pool && { pool, warmBytes: pool.bytes }),
       disk: createDiskGuard({ ...worker.disk, root: worker.workspacesRoot, probe: diskProbe, log }),

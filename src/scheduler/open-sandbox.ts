@@ -110,6 +110,8 @@ const start = async (ctx: WorkerContext, owned: OwnedRun, plan: Start, signal: A
 
 /** Each start is counted, and said where operators look. */
 const noteStart = (ctx: WorkerContext, run: Run, { plan, slot }: Place, opened: Opened | Missed): void => {
+  const sinceTakeUp = (Date.now() - (run.started_at?.getTime() ?? Date.now())) / 1000
+  if (opened.kind === 'open') ctx.meter?.started(slot === undefined ? 'cold' : 'warm', sinceTakeUp)
   const cold =
     plan.kind === 'start' && plan.again !== true && slot === undefined ? (plan.miss ?? 'pool_off') : undefined
   const outcome = opened.kind === 'missed' ? opened.miss : slot !== undefined && opened.kind === 'open' ? 'warm' : cold

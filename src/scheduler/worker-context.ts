@@ -96,6 +96,12 @@ export type WorkerConfig = {
 /** The gateway as the worker needs it: serves one run until disposed; who may come is checked against `run.token_hash`. */
 export type RunGateway = { serve(run: Run, socketPath?: string): Promise<AsyncDisposable> }
 
+/** Port: who keeps figures of what no other port shows. Must not throw. */
+export type WorkerMeter = {
+  /** A run has its container; `seconds` since its first take-up. */
+  started(path: 'warm' | 'cold', seconds: number): void
+}
+
 /** What every step of the scheduler is given. */
 export type WorkerContext = {
   readonly store: Store
@@ -118,6 +124,7 @@ export type WorkerContext = {
   readonly claims: Claims
   /** Containers that are started ahead, where there are any. */
   readonly pool?: WarmPool
+  readonly meter?: WorkerMeter
 }
 
 /** Thrown when a compare-and-set fails: somebody else owns the run, and this handler must touch nothing more. */
