@@ -14,12 +14,21 @@ export class GatewayUnavailable extends Error {
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
 const BODILESS: ReadonlySet<number> = new Set([101, 103, 204, 205, 304])
 
+/** The answer as it comes. A gateway that leaves in the middle of it says so at its end: then nothing speaks against the model. */
+const bodyOf = async function* (incoming: IncomingMessage): AsyncGenerator<Buffer> {
+  for await (const part of incoming as AsyncIterable<Buffer>) yield part
+  const left = incoming.trailers[GATEWAY_UNAVAILABLE_HEADER]
+  if (left !== undefined) throw new GatewayUnavailable(left)
+}
+
 const toResponse = (incoming: IncomingMessage): Response => {
   const headers = new Headers()
   for (const [name, values] of Object.entries(incoming.headersDistinct))
     for (const value of values ?? []) headers.append(name, value)
   const status = incoming.statusCode ?? 502
-  const body = BODILESS.has(status) ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>)
+  const body = BODILESS.has(status)
+    ? null
+    : (Readable.toWeb(Readable.from(bodyOf(incoming), { objectMode: false })) as ReadableStream<Uint8Array>)
   return new Response(body, { status, headers })
 }
 

@@ -4,7 +4,8 @@ export const GATEWAY_MODEL_PATH = '/v1/openai'
 
 /**
  * On every answer that the gateway gives by itself because it cannot serve just now (a run it does not serve yet, a store
- * it cannot reach, on its way out): ask again later; the model API never saw the request.
+ * it cannot reach, on its way out): ask again later; nothing speaks against the model API. As a trailer: the gateway left
+ * in the middle of the model's answer.
  */
 export const GATEWAY_UNAVAILABLE_HEADER = 'x-mgx-gateway-unavailable'
 

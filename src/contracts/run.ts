@@ -121,6 +121,9 @@ export type NewRun = Pick<
   | 'idempotency_hash'
 >
 
+/** What a gateway must know of a run to serve it. */
+export type GatewayRun = Pick<Run, 'run_id' | 'tenant_id' | 'session_id' | 'workspace_id' | 'options' | 'token_hash'>
+
 /** A session: a conversation on one workspace, of one framework for ever. */
 export type Session = {
   readonly session_id: string

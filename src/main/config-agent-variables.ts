@@ -185,7 +185,7 @@ const channelVariables = {
     fallback: '0.0.0.0',
   },
   GATEWAY_TCP_URL: {
-    says: 'Where the containers find it, with GATEWAY_TCP_PORT.',
+    says: 'Where the containers find it, with GATEWAY_TCP_PORT. With several workers the address of a load balancer before all of them.',
     rule: 'must be an http:// or https:// URL',
     shape: field.baseUrl,
     otherwise: 'http://host.docker.internal:<GATEWAY_TCP_PORT>',

@@ -79,7 +79,7 @@ const open = async ({
         ...(channel.kind === 'gateway' && { upstream: gateway.model }),
         egress: gateway.egress,
         log,
-        ...(gateway.tcp && { tcp: gateway.tcp }),
+        ...(gateway.tcp && { tcp: { ...gateway.tcp, runs: store.runs } }),
       }),
     )
   const pool =

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EgressTarget } from '#contracts/egress.ts'
 import { eventIds, makeEvent } from '#contracts/events.ts'
-import type { Run } from '#contracts/run.ts'
+import type { GatewayRun } from '#contracts/run.ts'
 import type { EventLog } from '#store/event-log.ts'
 import type { RefusalReason } from './egress-guard.ts'
 import { untilDone } from './patience.ts'
@@ -21,7 +21,7 @@ const isWorthSaying = (count: number): boolean => /^10*$/.test(String(count))
  * Writes refused connections of one run into its log, one event for each target and reason and for each power of ten of its
  * attempts. Ids are made of what happened, so a worker that adopts the run writes nothing twice; nothing follows `finish`.
  */
-export const createRefusals = (events: EventLog, run: Run, signal: AbortSignal): Refusals => {
+export const createRefusals = (events: EventLog, run: GatewayRun, signal: AbortSignal): Refusals => {
   const counts = new Map<string, number>()
   const write = (target: EgressTarget, reason: RefusalReason, says: string, count: number) => {
     const id = eventIds.egressRefused(run.run_id, reason, `${target.host}:${target.port}`, count)

@@ -43,10 +43,8 @@ export const sendRefused = (
   client.end(`HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${text}\n`, () => client.destroy())
 }
 
-export const sendNotServed = (client: Duplex): void =>
-  sendRefused(client, '503 Service Unavailable', 'no run of this token is served here', {
-    [GATEWAY_UNAVAILABLE_HEADER]: 'no run of this token is served here',
-  })
+export const sendNotServed = (client: Duplex, detail: string): void =>
+  sendRefused(client, '503 Service Unavailable', detail, { [GATEWAY_UNAVAILABLE_HEADER]: detail })
 
 /** Connects to one of these addresses and to nothing else. Rejects when none answers in time. */
 const dial = (target: EgressTarget, { addresses }: Extract<Decision, { kind: 'connect' }>, signal: AbortSignal) => {

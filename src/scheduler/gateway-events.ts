@@ -4,7 +4,7 @@ import { CAUSE_NAMES, CAUSES } from '#contracts/causes.ts'
 import { type EventType, encodeEvent, eventIds, makeEvent, type NewEvent } from '#contracts/events.ts'
 import { GatewayAppend, type GatewayAppendResult } from '#contracts/gateway.ts'
 import { GATEWAY_EVENTS_MAX_BYTES } from '#contracts/gateway-wire.ts'
-import type { Run } from '#contracts/run.ts'
+import type { GatewayRun } from '#contracts/run.ts'
 import type { AppendResult, EventLog } from '#store/event-log.ts'
 import { readBody, refuse, sendJson } from './gateway-http.ts'
 
@@ -52,7 +52,7 @@ const problemOf = (event: Sent, runId: string): string | undefined => {
 }
 
 /** The runner says what happened; of which run and session, the gateway knows. */
-const toEvent = (sent: Sent, run: Run): NewEvent =>
+const toEvent = (sent: Sent, run: GatewayRun): NewEvent =>
   ({
     ...makeEvent(run, sent._id, sent.event_type, sent.data as never),
     timestamp: new Date(sent.timestamp),
@@ -67,7 +67,7 @@ const parseJson = (text: string): unknown => {
   }
 }
 
-const parse = (body: Buffer, run: Run): GatewayAppend => {
+const parse = (body: Buffer, run: GatewayRun): GatewayAppend => {
   const parsed = GatewayAppend.safeParse(parseJson(body.toString()))
   if (!parsed.success) {
     const [issue] = parsed.error.issues
@@ -88,7 +88,7 @@ const toAnswer = (result: AppendResult): GatewayAppendResult => {
 /** POST: the runner's events into the log of its session. Throws `MgxError`; rejects as the log does. */
 export const appendEvents = async (
   events: EventLog,
-  run: Run,
+  run: GatewayRun,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
@@ -99,7 +99,12 @@ export const appendEvents = async (
 }
 
 /** GET: one page of the log of the runner's session, of all its runs. */
-export const listEvents = async (events: EventLog, run: Run, url: URL, response: ServerResponse): Promise<void> => {
+export const listEvents = async (
+  events: EventLog,
+  run: GatewayRun,
+  url: URL,
+  response: ServerResponse,
+): Promise<void> => {
   const after = url.searchParams.get('after') ?? '0'
   if (!/^\d{1,15}$/.test(after)) throw refuse('INVALID_CURSOR', '`after` must be a whole number from 0.')
   const page = await events.list(run.session_id, { after: Number(after), limit: PAGE })

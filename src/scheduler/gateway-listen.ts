@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { ListenOptions } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Bytes of a socket's path: `sun_path` of unix(7), less the NUL at its end. */
 const PATH_MAX_BYTES = 107
@@ -20,6 +21,10 @@ export type GatewayListener = {
  */
 const CONNECTIONS_PER_RUN = 256
 
+/** Milliseconds for the words that what is ended gets, and between two looks for connections that wait for another request. */
+const LAST_WORDS_MS = 1_000
+const IDLE_MS = 50
+
 const listen = async ({ request, connect }: GatewayListener, options: ListenOptions): Promise<Server> => {
   const server = createServer(request)
   server.on('connect', connect)
@@ -30,21 +35,42 @@ const listen = async ({ request, connect }: GatewayListener, options: ListenOpti
   return server
 }
 
-const close = async (server: Server): Promise<void> => {
-  const closed = Promise.withResolvers<void>()
-  server.close(() => closed.resolve())
-  server.closeAllConnections()
-  await closed.promise
+/** Ways to leave. */
+type Closing = {
+  /** Takes nothing new, and waits until what is in hand has been answered; `ms` at most. */
+  drain(ms: number): Promise<void>
+  /** For what was ended, not answered: it is still told so, and everything is closed. */
+  close(): Promise<void>
 }
 
-export type Listening = AsyncDisposable & { readonly port: number }
+const createClosing = (server: Server): Closing => {
+  let closed: Promise<void> | undefined
+  const drain = async (ms: number) => {
+    closed ??= new Promise((resolve) => server.close(() => resolve()))
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_MS)
+    const late = new AbortController()
+    await Promise.race([closed, sleep(ms, undefined, { signal: late.signal }).catch(() => undefined)])
+    late.abort()
+    clearInterval(idle)
+  }
+  const close = async () => {
+    await drain(LAST_WORDS_MS)
+    server.closeAllConnections()
+    await closed
+  }
+  return { drain, close }
+}
+
+export type Listening = AsyncDisposable & Pick<Closing, 'drain'> & { readonly port: number }
 
 export const listenTcp = async (listener: GatewayListener, host: string, port: number): Promise<Listening> => {
   const server = await listen(listener, { host, port })
   const address = server.address()
+  const { drain, close } = createClosing(server)
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
-    [Symbol.asyncDispose]: () => close(server),
+    drain,
+    [Symbol.asyncDispose]: close,
   }
 }
 
@@ -69,17 +95,18 @@ export const listenUnix = async (listener: GatewayListener, path: string): Promi
   const bound = join(dirname(path), name)
   const server = await listen(listener, { path: bound })
   server.maxConnections = CONNECTIONS_PER_RUN
+  const { close } = createClosing(server)
   try {
     await chmod(bound, 0o666)
     await rename(bound, path)
   } catch (error) {
-    await close(server)
+    await close()
     throw error
   }
   const ours = await inodeOf(path)
   return {
     [Symbol.asyncDispose]: async () => {
-      await close(server)
+      await close()
       if ((await inodeOf(path)) === ours) await unlink(path).catch(() => undefined)
     },
   }

@@ -1,7 +1,7 @@
 import http, { type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
-import { pipeline } from 'node:stream/promises'
-import { GATEWAY_MODEL_MAX_BYTES, GATEWAY_MODEL_PATH } from '#contracts/gateway-wire.ts'
+import type { Writable } from 'node:stream'
+import { GATEWAY_MODEL_MAX_BYTES, GATEWAY_MODEL_PATH, GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
 import { refuse, sendJson } from './gateway-http.ts'
 
 export type Upstream = {
@@ -55,12 +55,26 @@ const passError = async (incoming: IncomingMessage, response: ServerResponse, ap
   response.end(safe)
 }
 
-const pass = async (incoming: IncomingMessage, response: ServerResponse, apiKey: string): Promise<void> => {
+const pass = async (
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  apiKey: string,
+  signal: AbortSignal,
+): Promise<void> => {
   const status = incoming.statusCode ?? 502
   if (status >= 400) return passError(incoming, response, apiKey)
-  response.writeHead(status, passed(incoming.headers))
+  const headers = passed(incoming.headers)
+  // What has a length cannot say at its end why it is short (RFC 9110, 6.5).
+  const mayExplain = headers['content-length'] === undefined
+  response.writeHead(status, { ...headers, ...(mayExplain && { trailer: GATEWAY_UNAVAILABLE_HEADER }) })
   response.flushHeaders()
-  await pipeline(incoming, response)
+  try {
+    for await (const part of incoming as AsyncIterable<Buffer>) if (!response.write(part)) await drained(response)
+  } catch (error) {
+    if (!signal.aborted || !mayExplain) throw error
+    response.addTrailers({ [GATEWAY_UNAVAILABLE_HEADER]: LEAVING })
+  }
+  response.end()
 }
 
 /** Sends the body on while it comes; false when it turned out too long: then all of it has been read, and nothing was asked. */
@@ -76,11 +90,19 @@ const sendOn = async (request: IncomingMessage, upstream: ClientRequest): Promis
   return true
 }
 
-const drained = (upstream: ClientRequest): Promise<void> => {
+const drained = (to: Writable): Promise<void> => {
   const { promise, resolve } = Promise.withResolvers<void>()
-  for (const event of ['drain', 'close', 'error'] as const) upstream.once(event, () => resolve())
+  const events = ['drain', 'close', 'error'] as const
+  const done = () => {
+    for (const event of events) to.off(event, done)
+    resolve()
+  }
+  for (const event of events) to.on(event, done)
   return promise
 }
+
+/** What becomes of an answer that this gateway does not see to its end. */
+export const LEAVING = 'this gateway serves the run no longer; another one does'
 
 export type ModelProxy = {
   /** Passes a request on and its answer back, both as they come. Throws `MgxError` before it has answered. */
@@ -128,7 +150,7 @@ export const createModelProxy = (api: Upstream): ModelProxy => {
         if (await fits) throw error
         throw refuse('PAYLOAD_TOO_LARGE', `A request here has at most ${GATEWAY_MODEL_MAX_BYTES} bytes.`)
       })
-      await pass(incoming, response, api.apiKey)
+      await pass(incoming, response, api.apiKey, signal)
       whole = true
     } finally {
       response.off('close', stop)

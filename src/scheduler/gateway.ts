@@ -6,16 +6,24 @@ import { MgxError } from '#contracts/errors.ts'
 import { EGRESS_MODEL_HEADER, GATEWAY_EVENTS_PATH, GATEWAY_MODEL_PATH } from '#contracts/gateway-wire.ts'
 import type { Run } from '#contracts/run.ts'
 import type { EventLog } from '#store/event-log.ts'
-import { type EgressRun, openTunnel, sendNotServed } from './egress.ts'
+import type { RunStore } from '#store/run-store.ts'
+import { openTunnel, sendNotServed } from './egress.ts'
 import { createEgressGuard, type EgressConfig, type EgressGuard } from './egress-guard.ts'
 import { createModelGuard } from './egress-model.ts'
-import { createRefusals } from './egress-refusals.ts'
 import { appendEvents, listEvents } from './gateway-events.ts'
 import { drain, refuse, sendJson, sendUnavailable } from './gateway-http.ts'
 import { type GatewayListener, listenTcp, listenUnix } from './gateway-listen.ts'
-import { createModelProxy, type ModelProxy, sendBroken, type Upstream } from './gateway-proxy.ts'
-import { runPolicy } from './run-egress.ts'
-import { tokenHash } from './run-token.ts'
+import { createModelProxy, LEAVING, type ModelProxy, sendBroken, type Upstream } from './gateway-proxy.ts'
+import { createGatewayRuns, type LookTimings, TokenUnclear } from './gateway-runs.ts'
+import { newServed, type Served } from './gateway-served.ts'
+import { isToken, tokenHash } from './run-token.ts'
+
+export type SharedPort = {
+  readonly host: string
+  readonly port: number
+  readonly runs: Pick<RunStore, 'ofTokens'>
+  readonly timings?: Partial<LookTimings & { readonly drain: number }>
+}
 
 export type GatewayDeps = {
   readonly events: EventLog
@@ -23,7 +31,7 @@ export type GatewayDeps = {
   readonly upstream?: Upstream
   readonly egress: EgressConfig
   /** One port for all runs, told apart by their tokens; port 0 = any free one. */
-  readonly tcp?: { readonly host: string; readonly port: number }
+  readonly tcp?: SharedPort
   readonly log: Pick<Logger, 'warn'>
 }
 
@@ -34,22 +42,25 @@ export type GatewayDeps = {
  */
 export type Gateway = AsyncDisposable & {
   /**
-   * Serves one run, at a unix socket of its own or on the shared TCP port, until the result is disposed. Who may come is whoever
-   * knows the token of `run.token_hash`. Takes the place of an earlier owner that served the same path.
+   * Serves one run at a unix socket of its own until the result is disposed, and takes the place of an earlier owner that
+   * served the same path. On the shared TCP port every live run is served without it, whoever owns it. Who may come is
+   * whoever knows the token of `run.token_hash`.
    */
   serve(run: Run, socketPath?: string): Promise<AsyncDisposable>
   readonly tcpPort?: number
 }
 
-/** A run that is being served; `signal` aborts when it no longer is. */
-type Served = EgressRun & {
-  readonly run: Run
-  readonly hash: string
-  /** The runner's own connections to the model, apart: commands must not use them up. */
-  readonly modelTunnels: Set<Duplex>
-}
+/**
+ * How long a gateway that leaves waits for what is in hand, milliseconds: most answers of a model come to their end. With what
+ * the worker does before it, less than the 30 s that Docker Compose and Kubernetes are told to wait.
+ */
+const DRAIN_MS = 10_000
 
-type Find = (hash: string) => Served | undefined
+type Find = (hash: string) => Promise<Served | undefined>
+
+type Unserved = { readonly code: 'UNAUTHORIZED' | 'UNAVAILABLE'; readonly detail: string }
+
+const NOBODYS: Unserved = { code: 'UNAUTHORIZED', detail: 'no run of this token is served here' }
 
 const bearer = (header: string | undefined): string => /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? ''
 
@@ -77,7 +88,7 @@ const route = async (parts: Parts, served: Served, request: IncomingMessage, res
 
 const answerError = async (
   { log }: Parts,
-  { run }: Served,
+  { run, signal }: Served,
   error: unknown,
   request: IncomingMessage,
   response: ServerResponse,
@@ -85,91 +96,88 @@ const answerError = async (
   if (error instanceof MgxError && error.code !== 'UNAVAILABLE') {
     await drain(request)
     sendJson(response, error.status, error.toBody())
-  } else if (request.url?.startsWith(GATEWAY_MODEL_PATH)) sendBroken(response, error)
-  else {
+  } else if (request.url?.startsWith(GATEWAY_MODEL_PATH)) {
+    if (signal.aborted && !response.headersSent) sendUnavailable(response, 'UNAVAILABLE', LEAVING)
+    else sendBroken(response, error)
+  } else {
     log.warn({ err: error, run_id: run.run_id }, 'the gateway could not reach the event log; the runner asks again')
     sendUnavailable(response, 'UNAVAILABLE', 'the event log does not answer')
   }
 }
 
-/** Who comes with this token. A runner whose worker restarted comes before its run is served again: it is told to ask later. */
-const servedBy = (find: Find, header: string | undefined): Served | undefined => {
-  const hash = tokenHash(bearer(header))
-  const served = find(hash)
-  return served !== undefined && sameHash(served.hash, hash) ? served : undefined
+/** Who comes with this token. A runner may come before the store knows it, or answers: it is told to ask later. */
+const servedBy = async (find: Find, header: string | undefined): Promise<Served | Unserved> => {
+  const token = bearer(header)
+  if (!isToken(token)) return NOBODYS
+  const hash = tokenHash(token)
+  try {
+    const served = await find(hash)
+    return served !== undefined && sameHash(served.hash, hash) ? served : NOBODYS
+  } catch (error) {
+    if (error instanceof TokenUnclear) return { code: 'UNAVAILABLE', detail: error.message }
+    throw error
+  }
+}
+
+const takeRequest = async (parts: Parts, find: Find, request: IncomingMessage, response: ServerResponse) => {
+  const served = await servedBy(find, request.headers.authorization)
+  if ('code' in served) {
+    await drain(request)
+    return sendUnavailable(response, served.code, served.detail)
+  }
+  await route(parts, served, request, response).catch((error: unknown) =>
+    answerError(parts, served, error, request, response),
+  )
+}
+
+const takeConnect = async (parts: Parts, find: Find, request: IncomingMessage, client: Duplex, head: Buffer) => {
+  const served = await servedBy(find, request.headers['proxy-authorization'])
+  if ('code' in served) return sendNotServed(client, served.detail)
+  const isModel = request.headers[EGRESS_MODEL_HEADER] !== undefined
+  const [guard, way] = isModel ? [parts.modelGuard, { ...served, tunnels: served.modelTunnels }] : [parts.guard, served]
+  await openTunnel(guard, way, request, client, head)
 }
 
 const createListener = (parts: Parts, find: Find): GatewayListener => ({
   request: (request, response) => {
-    const served = servedBy(find, request.headers.authorization)
-    if (served === undefined) {
-      void drain(request).then(() => sendUnavailable(response, 'UNAUTHORIZED', 'no run of this token is served here'))
-      return
-    }
-    route(parts, served, request, response).catch((error: unknown) =>
-      answerError(parts, served, error, request, response).catch(() => void response.destroy()),
-    )
+    takeRequest(parts, find, request, response).catch(() => void response.destroy())
   },
   connect: (request, client, head) => {
     client.on('error', () => client.destroy())
-    const served = servedBy(find, request.headers['proxy-authorization'])
-    if (served === undefined) return sendNotServed(client)
-    const isModel = request.headers[EGRESS_MODEL_HEADER] !== undefined
-    const [guard, way] = isModel
-      ? [parts.modelGuard, { ...served, tunnels: served.modelTunnels }]
-      : [parts.guard, served]
-    openTunnel(guard, way, request, client, head).catch(() => void client.destroy())
+    takeConnect(parts, find, request, client, head).catch(() => void client.destroy())
   },
 })
 
-/** What is served now, so that it goes when the gateway goes. */
-type Servings = { readonly byHash: Map<string, Served>; readonly open: Set<AsyncDisposable> }
-
-const newServed = ({ events, egress }: Parts, run: Run, hash: string): { served: Served; end: () => void } => {
-  const stop = new AbortController()
-  const { signal } = stop
-  const [tunnels, modelTunnels] = [new Set<Duplex>(), new Set<Duplex>()]
-  const served = {
-    run,
-    hash,
-    signal,
-    tunnels,
-    modelTunnels,
-    policy: runPolicy(egress.policy, run),
-    refusals: createRefusals(events, run, signal),
-  }
-  const end = () => {
-    stop.abort()
-    for (const tunnel of [...tunnels, ...modelTunnels]) tunnel.destroy()
-  }
-  return { served, end }
+/** By a socket of the run's own: nobody else's token is known there. Ends what it serves with its owner. */
+const serveSocket = async (parts: Parts, run: Run, socketPath: string): Promise<AsyncDisposable> => {
+  await using stack = new AsyncDisposableStack()
+  const served = newServed(parts.events, parts.egress, run)
+  stack.use(
+    await listenUnix(
+      createListener(parts, async () => served),
+      socketPath,
+    ),
+  )
+  // Before the listener closes, which waits for its connections.
+  stack.defer(served.end)
+  return stack.move()
 }
 
-const createServe =
-  (parts: Parts, { byHash, open }: Servings, hasTcp: boolean): Gateway['serve'] =>
-  async (run, socketPath) => {
-    if (run.token_hash === undefined) throw new Error(`run ${run.run_id} has no gateway token`)
-    if (socketPath === undefined && !hasTcp)
-      throw new Error('without a TCP port the gateway needs the path of a socket')
-    await using stack = new AsyncDisposableStack()
-    const { served, end } = newServed(parts, run, run.token_hash)
-    if (socketPath === undefined) {
-      byHash.set(served.hash, served)
-      stack.defer(() => void (byHash.get(served.hash) === served && byHash.delete(served.hash)))
-    } else
-      stack.use(
-        await listenUnix(
-          createListener(parts, () => served),
-          socketPath,
-        ),
-      )
-    // Before the listener closes, which waits for its connections.
-    stack.defer(end)
-    const kept = stack.move()
-    kept.defer(() => void open.delete(kept))
-    open.add(kept)
-    return kept
-  }
+/** The shared port, where every live run of the installation is served. Leaves as a rolling update wants it: see `DRAIN_MS`. */
+const openShared = async (parts: Parts, { host, port, runs: store, timings = {} }: SharedPort) => {
+  const runs = createGatewayRuns({
+    runs: store,
+    timings,
+    open: (run) => newServed(parts.events, parts.egress, run),
+    onError: (err) => parts.log.warn({ err }, 'the gateway could not look which runs are live; it looks again'),
+  })
+  await using stack = new AsyncDisposableStack()
+  const listening = stack.use(await listenTcp(createListener(parts, runs.find), host, port))
+  stack.use(runs)
+  stack.defer(() => listening.drain(timings.drain ?? DRAIN_MS))
+  const kept = stack.move()
+  return { port: listening.port, serve: runs.serve, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+}
 
 /** Opens what all runs share; rejects when the TCP port cannot be had. */
 export const openGateway = async ({ events, upstream, egress, tcp, log }: GatewayDeps): Promise<Gateway> => {
@@ -178,14 +186,23 @@ export const openGateway = async ({ events, upstream, egress, tcp, log }: Gatewa
   if (proxy) stack.defer(() => proxy.close())
   const guards = { guard: createEgressGuard(egress), modelGuard: createModelGuard(egress.model) }
   const parts: Parts = { events, log, egress, proxy, ...guards }
-  const servings: Servings = { byHash: new Map(), open: new Set() }
-  const find: Find = (hash) => servings.byHash.get(hash)
-  const port = tcp && stack.use(await listenTcp(createListener(parts, find), tcp.host, tcp.port)).port
-  stack.defer(async () => void (await Promise.all([...servings.open].map((one) => one[Symbol.asyncDispose]()))))
+  const open = new Set<AsyncDisposable>()
+  const shared = tcp && stack.use(await openShared(parts, tcp))
+  stack.defer(async () => void (await Promise.all([...open].map((one) => one[Symbol.asyncDispose]()))))
   const kept = stack.move()
   return {
-    serve: createServe(parts, servings, port !== undefined),
-    ...(port === undefined ? {} : { tcpPort: port }),
+    serve: async (run, socketPath) => {
+      if (socketPath === undefined) {
+        if (shared === undefined) throw new Error('without a TCP port the gateway needs the path of a socket')
+        return shared.serve(run)
+      }
+      const serving = new AsyncDisposableStack()
+      serving.use(await serveSocket(parts, run, socketPath))
+      serving.defer(() => void open.delete(serving))
+      open.add(serving)
+      return serving
+    },
+    ...(shared && { tcpPort: shared.port }),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
 }

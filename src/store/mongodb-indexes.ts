@@ -59,6 +59,7 @@ const INDEXES: Readonly<Record<string, readonly IndexDescription[]>> = {
       unique: true,
       partialFilterExpression: { tenant_permit: { $type: 'number' } },
     },
+    { name: 'token', key: { token_hash: 1 }, partialFilterExpression: { container_gone: false } },
     { name: 'with_container', key: { run_id: 1 }, partialFilterExpression: { container_gone: false } },
   ],
   sessions: [{ name: 'age', key: { tenant_id: 1, created_at: -1, session_id: -1 } }],

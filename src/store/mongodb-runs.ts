@@ -1,4 +1,5 @@
 import type { Collection, Db } from 'mongodb'
+import type { GatewayRun } from '#contracts/run.ts'
 import { createAccept } from './mongodb-accept.ts'
 import { isDuplicate, reachMongo } from './mongodb-client.ts'
 import { createMongoLine, oldestTaken } from './mongodb-line.ts'
@@ -13,6 +14,9 @@ const touch = async (engines: Collection<EngineDocument>, engineId: string): Pro
   const update = { $max: { seen_at: new Date() }, $setOnInsert: { v: 1 as const } }
   await engines.updateOne({ _id: engineId }, update, { upsert: true })
 }
+
+/** Not the prompt: a gateway asks for all of its runs again and again. */
+const OF_TOKEN = { _id: 0, run_id: 1, tenant_id: 1, session_id: 1, workspace_id: 1, options: 1, token_hash: 1 }
 
 export type MongoRunsOptions = {
   readonly db: Db
@@ -74,6 +78,13 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
       many(
         { container_gone: false, tenant_id, run_id: { $ne: run_id }, $or: [{ session_id }, { workspace_id }] },
         { run_id: 1 },
+      ),
+    ofTokens: (hashes) =>
+      reach(() =>
+        runs
+          .find({ token_hash: { $in: [...hashes] }, container_gone: false, state: { $in: ['starting', 'running'] } })
+          .project<GatewayRun>(OF_TOKEN)
+          .toArray(),
       ),
     unsettled: (limit) => reach(async () => (await oldestTaken<RunDocument>(runs, limit, {})).map(toRun)),
     touchEngine: (engineId) => reach(() => touch(engines, engineId)),

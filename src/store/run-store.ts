@@ -1,4 +1,4 @@
-import type { NewRun, Run, RunState, Session } from '#contracts/run.ts'
+import type { GatewayRun, NewRun, Run, RunState, Session } from '#contracts/run.ts'
 import type { RunLine } from './run-line.ts'
 
 export type AcceptResult =
@@ -56,6 +56,8 @@ export type Page = { readonly limit: number; readonly before?: string }
  * `releaseLock`: clears only the lock, whatever the state; repeatable; unknown run = nothing.
  * `blockers`: other runs of this session or workspace whose container may still exist (`container_gone` false).
  * `activeRuns`: the runs that hold these sessions, in no order, in one look for all of them.
+ * `ofTokens`: the runs whose gateway tokens have these hashes, as far as they are `starting` or `running` and may have a
+ *   container, in no order, in one look. A token that was replaced is nobody's.
  * `unsettled`: runs that were taken up and are not `finished`, or whose container is not gone; oldest first.
  * `touchEngine` / `engineSeen`: a worker of this engine lives; when that was said last.
  * `ping`: rejects when the store cannot be reached.
@@ -73,6 +75,7 @@ export interface RunStore extends RunLine {
   getSession(tenantId: string, sessionId: string): Promise<Session | undefined>
   listSessions(tenantId: string, page: Page): Promise<Session[]>
   blockers(run: Pick<Run, 'run_id' | 'tenant_id' | 'session_id' | 'workspace_id'>): Promise<Run[]>
+  ofTokens(hashes: readonly string[]): Promise<GatewayRun[]>
   unsettled(limit: number): Promise<Run[]>
   touchEngine(engineId: string): Promise<void>
   engineSeen(engineId: string): Promise<Date | undefined>

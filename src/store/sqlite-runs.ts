@@ -60,6 +60,10 @@ const prepare = (db: DatabaseSync) => {
       `container_gone = 0 AND tenant_id = :tenant_id AND run_id <> :run_id
        AND (session_id = :session_id OR workspace_id = :workspace_id) ORDER BY run_id`,
     ),
+    ofTokens: runs(
+      `container_gone = 0 AND state IN ('starting', 'running')
+       AND json_extract(doc, '$.token_hash') IN (SELECT value FROM json_each(?))`,
+    ),
     unsettled: runs(`(state IN ('starting', 'running') OR container_gone = 0) ORDER BY run_id LIMIT ?`),
     insert: db.prepare(
       `INSERT INTO runs VALUES (:run_id, :tenant_id, :session_id, :workspace_id, :state, :attempt, :lock,
@@ -162,6 +166,7 @@ export const createSqliteRuns = (db: DatabaseSync): RunStore => {
     listSessions: (tenantId, { limit, before }) => reach(() => listSessions(sql, tenantId, limit, before)),
     blockers: ({ run_id, tenant_id, session_id, workspace_id }) =>
       reach(() => toRuns(sql.blockers.all({ run_id, tenant_id, session_id, workspace_id }))),
+    ofTokens: (hashes) => reach(() => toRuns(sql.ofTokens.all(JSON.stringify(hashes)))),
     unsettled: (limit) => reach(() => toRuns(sql.unsettled.all(limit))),
     touchEngine: async (engineId) => void (await reach(() => sql.touch.run(engineId, Date.now()))),
     engineSeen: (engineId) =>

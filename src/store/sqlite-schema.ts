@@ -55,6 +55,7 @@ CREATE INDEX IF NOT EXISTS runs_waiting ON runs (tenant_id, json_extract(doc, '$
   WHERE state = 'queued';
 CREATE UNIQUE INDEX IF NOT EXISTS runs_permit ON runs (json_extract(doc, '$.permit'))
   WHERE json_extract(doc, '$.permit') IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_token ON runs (json_extract(doc, '$.token_hash')) WHERE container_gone = 0;
 CREATE UNIQUE INDEX IF NOT EXISTS runs_tenant_permit ON runs (tenant_id, json_extract(doc, '$.tenant_permit'))
   WHERE json_extract(doc, '$.tenant_permit') IS NOT NULL;
 `

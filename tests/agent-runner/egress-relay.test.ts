@@ -112,7 +112,7 @@ test('a gateway that is away is waited for: another worker takes the run over', 
   const tries: string[] = []
   const connect: GatewayListener['connect'] = ({ url = '' }, client) => {
     tries.push(url)
-    sendNotServed(client)
+    sendNotServed(client, 'not served here')
   }
   await using _stranger = await listenUnix({ request: (_, response) => void response.end(), connect }, socketPath)
   const asked = shell(`curl -sS http://${target.authority}/between`)

@@ -57,6 +57,24 @@ test('a worker that dies in the middle of an answer: the answer is discarded and
   )
 })
 
+test('gateways that leave in the middle of an answer, more often than a model may fail: the run goes on', async (t) => {
+  const cuts = 5
+  const cut = Array.from({ length: cuts }, () => begins(['Half'], 'stall'))
+  const world = await openWorld(t, { unserved: true, replies: [...cut, says('Whole.')] })
+  let worker = await world.serve()
+  const runner = world.start()
+  for (let n = 1; n <= cuts; n++) {
+    await waitFor(async () => (await world.of('message_delta')).length === n)
+    await worker[Symbol.asyncDispose]()
+    worker = await world.serve()
+  }
+  await using _last = worker
+  assert.equal((await runner.exited).code, 0, runner.stderr())
+  checkLog(await world.log())
+  assert.equal(world.model.requests.length, cuts + 1)
+  assert.deepEqual(new Set((await world.of('error')).map(({ data }) => data.code)), new Set(['gateway_unavailable']))
+})
+
 test('TERM while the gateway is gone: the runner leaves in time, and others close what it could not', async (t) => {
   const world = await openWorld(t, { unserved: true, replies: [begins(['Half'], 'stall')] })
   const worker = await world.serve()

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
 import type { NewRun } from '#contracts/run.ts'
-import type { RunStore } from '#store/run-store.ts'
+import type { RunPatch, RunStore } from '#store/run-store.ts'
 import { sleep } from '../helpers.ts'
 import { newRunOf, type StoreWorld } from './store-world.ts'
 
@@ -55,6 +55,31 @@ const pages = (open: () => StoreWorld) => {
     const both = runIds(await store.runs.activeRuns(DEFAULT_TENANT, [other.session_id, one.session_id]))
     assert.deepEqual(both.sort(), [one.run_id, other.run_id].sort())
     assert.deepEqual(await store.runs.activeRuns(DEFAULT_TENANT, []), [])
+  })
+
+  test('the runs of some gateway tokens: those at work, with the token they have now', async () => {
+    await using store = await open().connect()
+    const hash = (n: number) => `${n}`.padEnd(64, randomUUID().replaceAll('-', ''))
+    const [first, second, waiting, over] = [hash(1), hash(2), hash(3), hash(4)]
+    const start = async (token_hash: string, patch: RunPatch = {}) => {
+      const run = newRunOf()
+      await store.runs.accept(run)
+      const taken = { state: 'starting', attempt: 1, container_gone: false, token_hash, ...patch } as const
+      return store.runs.transition(run.run_id, { attempt: 0, from: ['queued'] }, taken)
+    }
+    const run = await start(first)
+    await start(waiting, { state: 'queued' })
+    await start(over, { state: 'finished', container_gone: true })
+    const all = [first, second, waiting, over]
+    assert.deepEqual(runIds(await store.runs.ofTokens(all)), [run?.run_id])
+    const [found] = await store.runs.ofTokens([first])
+    const { tenant_id, session_id, workspace_id, options, token_hash } = found ?? {}
+    const expected = [run?.tenant_id, run?.session_id, run?.workspace_id, run?.options, first]
+    assert.deepEqual([tenant_id, session_id, workspace_id, options, token_hash], expected)
+    await store.runs.transition(run?.run_id ?? '', { attempt: 1, from: ['starting'] }, { token_hash: second })
+    assert.deepEqual(runIds(await store.runs.ofTokens([first])), [])
+    assert.deepEqual(runIds(await store.runs.ofTokens(all)), [run?.run_id])
+    assert.deepEqual(await store.runs.ofTokens([]), [])
   })
 
   test('sessions of a tenant: newest first, page by page, also within one millisecond', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { newToken } from '#scheduler/run-token.ts'
 import type { EventLog } from '#store/event-log.ts'
 import { freePort, waitFor } from '../helpers.ts'
 import { openHttpTarget } from '../services/http-target.ts'
@@ -64,11 +65,10 @@ test("a run's own policy narrows the installation's, and what cannot be read let
   const target = await openHttpTarget(t)
   const { gateway, dir } = await open(t, { egress: egressOf(`all, ${target.authority}`) })
   const status = async (egress: string | string[]) => {
-    const token = `t-${Math.random()}`
+    const token = newToken()
     const run = { ...newRun(token), options: { egress } }
-    const { tokenHash } = await import('#scheduler/run-token.ts')
     const socketPath = `${dir}/n.sock`
-    await using _serving = await gateway.serve({ ...run, token_hash: tokenHash(token) }, socketPath)
+    await using _serving = await gateway.serve(run, socketPath)
     const connected = await connectTo({ socketPath, token }, target.authority)
     connected.socket.destroy()
     return connected.status

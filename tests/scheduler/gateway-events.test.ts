@@ -18,7 +18,7 @@ for (const tcp of [false, true])
     const log = await events.list(run.session_id, { after: 0, limit: 10 })
     assert.deepEqual(
       log.map(({ tenant_id, session_id, run_id, workspace_id, v }) => [tenant_id, session_id, run_id, workspace_id, v]),
-      Array.from({ length: 3 }, () => ['default', run.session_id, run.run_id, 'w', 1]),
+      Array.from({ length: 3 }, () => ['default', run.session_id, run.run_id, run.workspace_id, 1]),
     )
     const page = JSON.parse((await call(client, 'GET', '/v1/events?after=1')).body)
     assert.deepEqual([page.events.map((event: { seq: number }) => event.seq), page.next_after], [[2, 3], 3])

@@ -7,10 +7,12 @@ import { eventIds } from '#contracts/events.ts'
 import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
 import type { Run } from '#contracts/run.ts'
 import { type EgressConfig, PUBLIC_EGRESS } from '#scheduler/egress-guard.ts'
-import { type Gateway, openGateway } from '#scheduler/gateway.ts'
+import { type Gateway, openGateway, type SharedPort } from '#scheduler/gateway.ts'
 import { newToken, tokenHash } from '#scheduler/run-token.ts'
 import type { EventLog } from '#store/event-log.ts'
+import type { RunStore } from '#store/run-store.ts'
 import { openSqliteStore } from '#store/sqlite.ts'
+import type { Store } from '#store/store.ts'
 import { tempDir } from '../helpers.ts'
 
 export const KEY = 'sk-upstream-key-1234'
@@ -49,7 +51,7 @@ export const openUpstream = async (t: TestContext, answer: (response: ServerResp
 }
 
 export type Client = { readonly socketPath?: string; readonly port?: number; readonly token: string }
-export type Answer = { readonly status: number; readonly headers: IncomingMessage['headers']; readonly body: string }
+export type Answer = Pick<IncomingMessage, 'headers' | 'trailers'> & { readonly status: number; readonly body: string }
 
 export const call = (
   client: Client,
@@ -73,7 +75,7 @@ export const call = (
       const read = async () => {
         let text = ''
         for await (const part of response) text += String(part)
-        return { status: response.statusCode ?? 0, headers: response.headers, body: text }
+        return { status: response.statusCode ?? 0, headers: response.headers, trailers: response.trailers, body: text }
       }
       read().then(resolve, reject)
     },
@@ -103,6 +105,32 @@ export const newRun = (token: string): Run => ({
   token_hash: tokenHash(token),
 })
 
+/** A run as a worker has left it in the store that has taken it up. */
+export const startedRun = async (runs: RunStore, token: string): Promise<Run> => {
+  const { run_id, tenant_id, session_id, framework, prompt, options, created_at, ...rest } = newRun(token)
+  const workspace_id = `w-${session_id}`
+  const { queue_deadline_at } = rest
+  const born = {
+    run_id,
+    tenant_id,
+    session_id,
+    workspace_id,
+    framework,
+    prompt,
+    options,
+    created_at,
+    queue_deadline_at,
+  }
+  await runs.accept(born)
+  const patch = { state: 'running', attempt: 1, container_gone: false, token_hash: tokenHash(token) } as const
+  const run = await runs.transition(run_id, { attempt: 0, from: ['queued'] }, patch)
+  if (run === undefined) throw new Error('the run could not be started')
+  return run
+}
+
+export const endRun = (runs: RunStore, { run_id }: Run) =>
+  runs.transition(run_id, { attempt: 1, from: ['running'] }, { state: 'finished', lock: false, container_gone: true })
+
 export const open = async (
   t: TestContext,
   options: {
@@ -110,31 +138,42 @@ export const open = async (
     connectsOnly?: boolean
     egress?: EgressConfig
     tcp?: boolean
+    /** A store that other gateways use as well. */
+    store?: Store
+    timings?: SharedPort['timings']
+    runs?: (runs: RunStore) => Pick<RunStore, 'ofTokens'>
     events?: (log: EventLog) => EventLog
   } = {},
 ) => {
   const dir = await tempDir(t)
   const stack = new AsyncDisposableStack()
   t.after(() => stack.disposeAsync())
-  const store = stack.use(await openSqliteStore({ file: join(dir, 'store.db') }))
+  const store = options.store ?? stack.use(await openSqliteStore({ file: join(dir, 'store.db') }))
   const gateway: Gateway = stack.use(
     await openGateway({
       events: options.events?.(store.events) ?? store.events,
       ...(!options.connectsOnly && { upstream: { baseUrl: options.upstream ?? 'http://127.0.0.1:1/v1', apiKey: KEY } }),
       egress: options.egress ?? PUBLIC_EGRESS,
-      ...(options.tcp ? { tcp: { host: '127.0.0.1', port: 0 } } : {}),
+      ...(options.tcp && {
+        tcp: {
+          host: '127.0.0.1',
+          port: 0,
+          runs: options.runs?.(store.runs) ?? store.runs,
+          ...(options.timings && { timings: options.timings }),
+        },
+      }),
       log: quiet,
     }),
   )
   let sockets = 0
   const serve = async (socketPath = join(dir, `${sockets++}.sock`)) => {
     const token = newToken()
-    const run = newRun(token)
+    const run = options.tcp ? await startedRun(store.runs, token) : newRun(token)
     const serving = await gateway.serve(run, options.tcp ? undefined : socketPath)
     const client: Client = { token, ...(options.tcp ? { port: gateway.tcpPort ?? 0 } : { socketPath }) }
     return { run, token, serving, client, socketPath }
   }
-  return { dir, events: store.events, gateway, serve }
+  return { dir, store, events: store.events, gateway, serve }
 }
 
 export const sent = (run: Run, n = 1, extra: object = {}) => ({

@@ -5,9 +5,10 @@ import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
+import { LEAVING } from '#scheduler/gateway-proxy.ts'
 import { newToken } from '#scheduler/run-token.ts'
 import { waitFor } from '../helpers.ts'
-import { type Answer, call, newRun, open, openUpstream, sent } from './gateway-world.ts'
+import { call, endRun, newRun, open, openUpstream, sent } from './gateway-world.ts'
 
 test('whoever does not know the token of a run is told to come later, and gets nothing', async (t) => {
   const { events, serve } = await open(t)
@@ -21,12 +22,13 @@ test('whoever does not know the token of a run is told to come later, and gets n
   assert.deepEqual(await events.list(one.run.session_id, { after: 0, limit: 10 }), [])
 })
 
-test('over TCP the token finds the run; a run that is served no longer is not found', async (t) => {
-  const { serve } = await open(t, { tcp: true })
+test('over TCP the token finds the run; a run that is over is not found', async (t) => {
+  const { serve, store } = await open(t, { tcp: true })
   const one = await serve()
   const two = await serve()
+  await endRun(store.runs, one.run)
   await one.serving[Symbol.asyncDispose]()
-  assert.equal((await call(one.client, 'GET', '/v1/events')).status, 401)
+  await waitFor(async () => (await call(one.client, 'GET', '/v1/events')).status === 401)
   assert.equal((await call(two.client, 'GET', '/v1/events')).status, 200)
 })
 
@@ -40,28 +42,27 @@ test("disposing one run ends its own requests and nobody else's", async (t) => {
   const { serve } = await open(t, { upstream: upstream.baseUrl })
   const one = await serve()
   const two = await serve()
-  const results = [one, two].map(({ client }) =>
-    call(client, 'POST', '/v1/openai/a', '{}').catch((error: Error) => error),
-  )
+  const results = [one, two].map(({ client }) => call(client, 'POST', '/v1/openai/a', '{}'))
   await waitFor(() => held.length === 2)
   await one.serving[Symbol.asyncDispose]()
-  assert.ok((await results[0]) instanceof Error)
+  assert.equal((await results[0])?.trailers[GATEWAY_UNAVAILABLE_HEADER], LEAVING)
   assert.equal(existsSync(one.socketPath), false)
   for (const response of held) response.end('y')
-  assert.equal(((await results[1]) as Answer).body, 'xy')
+  assert.equal((await results[1])?.body, 'xy')
 })
 
-test('over TCP too: a run that is served no longer loses its model request', async (t) => {
+test('over TCP too: a run that is over loses its model request', async (t) => {
   const upstream = await openUpstream(t, (response) => {
     response.writeHead(200)
     response.write('x')
   })
-  const { serve } = await open(t, { upstream: upstream.baseUrl, tcp: true })
+  const { serve, store } = await open(t, { upstream: upstream.baseUrl, tcp: true })
   const one = await serve()
-  const result = call(one.client, 'POST', '/v1/openai/a', '{}').catch((error: Error) => error)
+  const result = call(one.client, 'POST', '/v1/openai/a', '{}')
   await waitFor(() => upstream.seen.length === 1)
+  await endRun(store.runs, one.run)
   await one.serving[Symbol.asyncDispose]()
-  assert.ok((await result) instanceof Error)
+  assert.equal((await result).trailers[GATEWAY_UNAVAILABLE_HEADER], LEAVING)
 })
 
 test('the socket can be opened by any user, takes the place of a stale file, and outlives an older owner', async (t) => {
