@@ -134,6 +134,16 @@ test('while the store is away nobody new is served, who is known stays, and both
   assert.equal((await call(at(a, other), 'GET', '/v1/events')).status, 200)
 })
 
+const isRefused = async (port: number): Promise<boolean> => {
+  const socket = connect(port, '127.0.0.1')
+  const refused = await new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(false))
+    socket.once('error', () => resolve(true))
+  })
+  socket.destroy()
+  return refused
+}
+
 test('a gateway that leaves answers what is in hand, says so where it cannot, and takes nothing new', async (t) => {
   const short = Promise.withResolvers<void>()
   const upstream = await openUpstream(t, async (response, { url }) => {
@@ -146,8 +156,7 @@ test('a gateway that leaves answers what is in hand, says so where it cannot, an
   const [one, two] = ['short', 'long'].map((name) => call(at(a), 'POST', `/v1/openai/${name}`, '{}'))
   await waitFor(() => upstream.seen.length === 2)
   const left = a.gateway[Symbol.asyncDispose]()
-  const refused = connect(at(a).port, '127.0.0.1')
-  await new Promise((resolve) => refused.once('error', resolve))
+  await waitFor(() => isRefused(at(a).port))
   short.resolve()
   assert.equal((await one)?.body, 'xy')
   const cut = await two
