@@ -26,6 +26,7 @@ import { runRoutes } from './routes/runs.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { stopRoutes } from './routes/stop.ts'
 import { registerSse } from './sse.ts'
+import { createEventFrames } from './watch.ts'
 
 const HANDLER_TIMEOUT_MS = 15_000
 
@@ -144,6 +145,7 @@ export const buildApp = async (deps: ApiDeps): Promise<FastifyInstance> => {
     follower: deps.follower,
     config: deps.config,
     live,
+    frames: createEventFrames(),
     line: openLine(app, store.runs, pace, deps.config),
     door: createDoor({ runs: store.runs, limits: deps.config, pace, log: app.log }),
     sse: await registerSse(app, live, deps.config),

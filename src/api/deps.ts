@@ -16,6 +16,7 @@ import type { Line } from './line.ts'
 import type { LiveResponses } from './live.ts'
 import type { ApiMeter } from './meter.ts'
 import type { Sse } from './sse.ts'
+import type { EventFrames } from './watch.ts'
 
 export type ApiConfig = DoorLimits & {
   /** The limit of runs at work of one tenant, as the workers have it: for estimates. */
@@ -49,6 +50,7 @@ export type ApiDeps = {
 /** What the routes get: store and queue whose outages are {@link MgxError}s, and the streams of this app. */
 export type RouteDeps = Omit<ApiDeps, 'log' | 'meter'> & {
   readonly sse: Sse
+  readonly frames: EventFrames
   readonly live: LiveResponses
   readonly door: Door
   readonly hints: Hints

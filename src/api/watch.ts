@@ -1,9 +1,9 @@
 import { encodeEvent, type SessionEvent } from '#contracts/events.ts'
 import type { Run, Session } from '#contracts/run.ts'
-import type { Follower, FollowOptions } from '#store/follow.ts'
+import type { Follower, ReadOptions } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
 import type { Line as WaitingLine } from './line.ts'
-import type { Aside, SseFrame } from './sse.ts'
+import { type Aside, type FrameSource, frameText } from './sse.ts'
 
 /** Which part of a session's log a client is shown. */
 export type Watch = {
@@ -49,62 +49,57 @@ export const watchSession = async (store: Store, session: Session, asked: number
   return { sessionId: session_id, after: Math.min(asked, tail), ...queuedOf(active) }
 }
 
-/** Tells a client where its run is in the line, from `queued` to whatever comes next: never behind that. */
-const followLine = (line: Line, aside: Aside, queued: string | undefined) => {
-  let leave = () => {}
-  const join = (runId: string) => {
-    leave()
-    leave = line.follow(runId, (place) => {
-      aside({ event: 'queue', data: JSON.stringify({ run_id: runId, ...place }) })
-    })
-  }
-  if (queued !== undefined) join(queued)
-  return {
-    see({ event_type, data, run_id }: SessionEvent) {
-      if (event_type === 'user_message') return
-      if (event_type === 'run_state' && data.state === 'queued') join(run_id)
-      else leave()
-    },
-    [Symbol.dispose]: () => leave(),
+/**
+ * An event as a frame of an event stream. Made once for all who follow the session: they are handed the same event, one right
+ * behind the other.
+ */
+export type EventFrames = (event: SessionEvent) => Uint8Array
+
+export const createEventFrames = (): EventFrames => {
+  let last: SessionEvent | undefined
+  let bytes: Uint8Array = new Uint8Array()
+  return (event) => {
+    if (event === last) return bytes
+    bytes = Buffer.from(frameText({ id: event.seq, event: event.event_type, data: encodeEvent(event) }))
+    last = event
+    return bytes
   }
 }
 
-const DONE = { done: true, value: undefined } as const
+/** Tells a client where its run is in the line, from `queued` to whatever comes next: never behind that. */
+const followLine = (line: Line, aside: Aside, runId: string): (() => void) =>
+  line.follow(runId, (place) => aside({ event: 'queue', data: JSON.stringify({ run_id: runId, ...place }) }))
 
-/**
- * A watch as frames of an event stream. Not a generator: thousands of idle streams wait here, and each would keep a generator and
- * the promises around it.
- */
-export const watchFrames = (
-  { follower, line }: { readonly follower: Follower; readonly line: Line },
+export type WatchDeps = { readonly follower: Follower; readonly line: Line; readonly frames: EventFrames }
+
+/** A watch as what an event stream says. */
+export const watchSource = (
+  { follower, line, frames }: WatchDeps,
   { sessionId, after, runId, until, queued }: Watch,
-  signal: AbortSignal,
+  onMore: () => void,
   aside: Aside,
-): AsyncIterableIterator<SseFrame, undefined> => {
-  const options: FollowOptions = { after, signal, ...(runId === undefined ? {} : { runId }) }
-  const events = follower.follow(sessionId, options)[Symbol.asyncIterator]()
-  const place = followLine(line, aside, queued)
+): FrameSource => {
+  const options: ReadOptions = { after, ...(runId === undefined ? {} : { runId }) }
+  const events = follower.read(sessionId, options, onMore)
+  let leaveLine = queued === undefined ? undefined : followLine(line, aside, queued)
   let over = false
-  const end = async () => {
-    over = true
-    place[Symbol.dispose]()
-    await events.return?.()
-    return DONE
-  }
-  const toFrame = (
-    result: IteratorResult<SessionEvent>,
-  ): IteratorResult<SseFrame, undefined> | Promise<typeof DONE> => {
-    if (result.done) return end()
-    const event = result.value
-    place.see(event)
-    over = event.event_type === 'finish' && event.run_id === until
-    return { done: false, value: { id: event.seq, event: event.event_type, data: encodeEvent(event) } }
+  const see = ({ event_type, data, run_id }: SessionEvent) => {
+    if (event_type === 'user_message') return
+    leaveLine?.()
+    leaveLine = event_type === 'run_state' && data.state === 'queued' ? followLine(line, aside, run_id) : undefined
+    over = event_type === 'finish' && run_id === until
   }
   return {
-    next: () => (over ? end() : events.next().then(toFrame)),
-    return: end,
-    [Symbol.asyncIterator]() {
-      return this
+    next() {
+      if (over) return 'end'
+      const event = events.take()
+      if (event === undefined) return events.isOver() ? 'end' : undefined
+      see(event)
+      return frames(event)
+    },
+    close() {
+      leaveLine?.()
+      events.close()
     },
   }
 }

@@ -105,7 +105,7 @@ export type WorkerMeter = {
 /** What every step of the scheduler is given. */
 export type WorkerContext = {
   readonly store: Store
-  readonly follower: Follower
+  readonly follower: Pick<Follower, 'follow'> & AsyncDisposable
   readonly queue: JobQueue
   readonly engine: SandboxEngine
   readonly engineId: string

@@ -21,8 +21,9 @@ export type Tail = {
   readonly ready: Promise<void>
   /** Reads what is there, though nothing woke it. */
   look(): void
-  /** Hands on every event behind `last`, in order and without gaps; returns how to stop. */
-  listen(listener: TailListener): () => void
+  /** From here on the listener is handed every event behind `last`, in order and without gaps, until it leaves. */
+  join(listener: TailListener): void
+  leave(listener: TailListener): void
   close(): void
 }
 
@@ -81,10 +82,8 @@ export const openTail = (options: TailOptions): Tail => {
     last: () => last,
     ready,
     look: () => void read(),
-    listen(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+    join: (listener) => void listeners.add(listener),
+    leave: (listener) => void listeners.delete(listener),
     close: () => abort.abort(),
   }
 }

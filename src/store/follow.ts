@@ -1,16 +1,17 @@
 import type { SessionEvent } from '#contracts/events.ts'
 import type { EventLog } from './event-log.ts'
-import { followFrom } from './follow-one.ts'
-import { createPoll } from './follow-poll.ts'
-import { openTail, type Tail } from './follow-tail.ts'
+import { iterate } from './follow-iterator.ts'
+import { type ReaderContext, type Reading, readFrom } from './follow-one.ts'
+import { createSharedTails } from './follow-tails.ts'
 
-export type FollowOptions = {
+export type ReadOptions = {
   /** Events with `seq` greater than this. */
   readonly after: number
   /** Only this run's. */
   readonly runId?: string
-  readonly signal: AbortSignal
 }
+
+export type FollowOptions = ReadOptions & { readonly signal: AbortSignal }
 
 export type FollowerOptions = {
   /** How often a session's log is looked at though nothing woke us, milliseconds. */
@@ -26,62 +27,55 @@ export type FollowerOptions = {
  *   itself and never rejects: an outage of the store is waited out. It ends when `signal` aborts, when the reader
  *   returns (at once, though nothing comes), or when the follower is disposed. A slow reader misses nothing and holds
  *   little memory: what it has no room for is read again from the log.
+ * `read`: the same without promises, for thousands that wait: who reads takes what is there, and is called when there is more. It
+ *   is over when it is closed or the follower is disposed.
  * `open`: followers that are open now.
  * However many follow a session, one tail watches its log.
  */
 export type Follower = AsyncDisposable & {
   follow(sessionId: string, options: FollowOptions): AsyncIterable<SessionEvent>
+  /** @param onMore after `take` came back empty: once there is something to take, or it is over. Must not throw. */
+  read(sessionId: string, options: ReadOptions, onMore: () => void): Reading
   open(): number
 }
-
-type SharedTail = { readonly tail: Tail; users: number }
 
 const noop = () => {}
 
 export const createFollower = (events: EventLog, options: FollowerOptions = {}): Follower => {
   const { pollMs = 2000, onError = noop } = options
-  const tails = new Map<string, SharedTail>()
-  const ends = new Set<() => void>()
-  const poll = createPoll({ events, tails, onError })
-  let timer: NodeJS.Timeout | undefined
+  const tails = createSharedTails({ events, pollMs, onError })
+  const open = new Set<Reading>()
   let disposed = false
 
-  const acquire = (sessionId: string): Tail => {
-    const shared = tails.get(sessionId) ?? { tail: openTail({ events, sessionId, pollMs, onError }), users: 0 }
-    shared.users += 1
-    tails.set(sessionId, shared)
-    timer ??= setInterval(() => void poll(), pollMs)
-    return shared.tail
+  const onEnd = (reading: Reading, sessionId: string) => {
+    open.delete(reading)
+    tails.release(sessionId)
   }
-  const release = (sessionId: string) => {
-    const shared = tails.get(sessionId)
-    if (shared === undefined) return
-    shared.users -= 1
-    if (shared.users > 0) return
-    tails.delete(sessionId)
-    shared.tail.close()
-    if (tails.size > 0) return
-    clearInterval(timer)
-    timer = undefined
+  const context: ReaderContext = { events, pollMs, onError, onEnd }
+  const read: Follower['read'] = (sessionId, { after, runId }, onMore) => {
+    const reading = readFrom(context, { sessionId, after, runId, tail: tails.acquire(sessionId) }, onMore)
+    open.add(reading)
+    if (disposed) reading.close()
+    return reading
   }
-  const start = (sessionId: string, { after, runId, signal }: FollowOptions): AsyncIterator<SessionEvent> => {
-    const tail = acquire(sessionId)
-    const { iterator, end } = followFrom({ events, sessionId, after, runId, tail, pollMs, onError }, () => {
-      signal.removeEventListener('abort', end)
-      ends.delete(end)
-      release(sessionId)
+  const start = (sessionId: string, { signal, ...rest }: FollowOptions): AsyncIterator<SessionEvent> =>
+    iterate((onMore) => {
+      const reading = read(sessionId, rest, onMore)
+      const close = () => {
+        signal.removeEventListener('abort', close)
+        reading.close()
+      }
+      signal.addEventListener('abort', close)
+      if (signal.aborted) close()
+      return { ...reading, close }
     })
-    ends.add(end)
-    signal.addEventListener('abort', end)
-    if (signal.aborted || disposed) end()
-    return iterator
-  }
   return {
     follow: (sessionId, followOptions) => ({ [Symbol.asyncIterator]: () => start(sessionId, followOptions) }),
-    open: () => ends.size,
+    read,
+    open: () => open.size,
     async [Symbol.asyncDispose]() {
       disposed = true
-      for (const end of [...ends]) end()
+      for (const reading of [...open]) reading.close()
     },
   }
 }

@@ -5,11 +5,46 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { createLiveResponses } from '#api/live.ts'
-import { registerSse, SSE_ROUTE, type SseFrame } from '#api/sse.ts'
+import { type FrameSource, frameText, registerSse, SSE_ROUTE, type SseFrame } from '#api/sse.ts'
 import { sleep, waitFor } from '../helpers.ts'
 import { blocksOf, call, eventsOf, listen, stalledClient } from './streams.ts'
 
 type Frames = (signal: AbortSignal) => AsyncIterable<SseFrame>
+
+/** Frames that come by themselves, as what a stream pulls. */
+const sourceOf = (frames: Frames, onMore: () => void, onClose = () => {}): FrameSource => {
+  const leave = new AbortController()
+  const iterator = frames(leave.signal)[Symbol.asyncIterator]()
+  let there: (() => Uint8Array | 'end') | undefined
+  const ask = () =>
+    iterator
+      .next()
+      .then(
+        ({ done, value }) => {
+          there = () => (done ? 'end' : Buffer.from(frameText(value)))
+        },
+        (error: unknown) => {
+          there = () => {
+            throw error
+          }
+        },
+      )
+      .then(onMore)
+  void ask()
+  return {
+    next() {
+      const now = there
+      there = undefined
+      const frame = now?.()
+      if (now !== undefined && frame !== 'end') void ask()
+      return frame
+    },
+    close() {
+      leave.abort()
+      void Promise.resolve(iterator.return?.(undefined)).then(onClose, onClose)
+    },
+  }
+}
 
 /** The smallest app with one stream; `ended` resolves when its source was cleaned up. */
 const streamApp = async (t: TestContext, frames: Frames, { heartbeatMs = 60_000, handlerTimeout = 60_000 } = {}) => {
@@ -18,16 +53,9 @@ const streamApp = async (t: TestContext, frames: Frames, { heartbeatMs = 60_000,
   const sse = await registerSse(app, live, { heartbeatMs })
   const ended = Promise.withResolvers<void>()
   const raw = Promise.withResolvers<ServerResponse>()
-  async function* watched(signal: AbortSignal) {
-    try {
-      yield* frames(signal)
-    } finally {
-      ended.resolve()
-    }
-  }
   app.get('/', SSE_ROUTE, (_request, reply) => {
     raw.resolve(reply.raw)
-    return sse.stream(reply, watched)
+    return sse.stream(reply, (onMore) => sourceOf(frames, onMore, ended.resolve))
   })
   return { app, live, url: await listen(t, app), ended: ended.promise, raw: raw.promise }
 }
@@ -109,7 +137,7 @@ test('a handler that comes to its stream after the time-out has answered leaves 
   const late = Promise.withResolvers<void>()
   app.get('/late', SSE_ROUTE, async (_request, reply) => {
     await sleep(200)
-    await sse.stream(reply, silence)
+    sse.stream(reply, (onMore) => sourceOf(silence, onMore))
     late.resolve()
     return reply
   })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createFollower } from '#store/follow.ts'
-import { followFrom } from '#store/follow-one.ts'
+import { readFrom } from '#store/follow-one.ts'
 import type { Tail } from '#store/follow-tail.ts'
 import { newRef } from '../conformance/store-world.ts'
 import { sleep, waitFor } from '../helpers.ts'
@@ -50,20 +50,48 @@ describe('follow: readers', { timeout: 60_000 }, () => {
     const tail: Tail = {
       last: () => 0,
       ready: Promise.resolve(),
-      listen(listener) {
-        listeners.add(listener)
-        return () => void listeners.delete(listener)
-      },
+      join: (listener) => void listeners.add(listener),
+      leave: (listener) => void listeners.delete(listener),
       look: () => {},
       close: () => {},
     }
-    const from = { events: log, sessionId: 's', after: 0, runId: undefined, tail, pollMs: NO_POLL, onError: () => {} }
-    const { iterator, end } = followFrom(from, () => {})
-    const pending = iterator.next()
+    const ended: unknown[] = []
+    const onEnd = (one: unknown) => ended.push(one)
+    const context = { events: log, pollMs: NO_POLL, onError: () => {}, onEnd }
+    let told = 0
+    const reading = readFrom(context, { sessionId: 's', after: 0, runId: undefined, tail }, () => void told++)
+    assert.equal(reading.take(), undefined)
     await waitFor(() => listeners.size === 1)
-    end()
+    reading.close()
+    reading.close()
     assert.equal(listeners.size, 0)
-    assert.equal((await pending).done, true)
+    assert.deepEqual([reading.isOver(), told, ended.length], [true, 1, 1])
+    assert.equal(reading.take(), undefined)
+  })
+
+  test('who reads is told once of what has come, and takes all of it', async () => {
+    const log = createScriptedLog()
+    await using follower = createFollower(log, { pollMs: NO_POLL })
+    const ref = newRef()
+    let told = 0
+    const got: number[] = []
+    const reading = follower.read(ref.session_id, { after: 0 }, () => void told++)
+    const takeAll = () => {
+      for (let event = reading.take(); event !== undefined; event = reading.take()) got.push(event.seq)
+    }
+    takeAll()
+    await waitFor(() => log.subscriptions.now === 1)
+    await sleep(20)
+    for (const event of log.put(...words(ref, 0, 3))) log.wake(ref.session_id, event)
+    await waitFor(() => told === 1)
+    await sleep(20)
+    assert.equal(told, 1)
+    takeAll()
+    assert.deepEqual(got, range(1, 3))
+    for (const event of log.put(...words(ref, 3, 4))) log.wake(ref.session_id, event)
+    await waitFor(() => told === 2)
+    await follower[Symbol.asyncDispose]()
+    assert.deepEqual([reading.isOver(), reading.take()], [true, undefined])
   })
 
   test('return() while the store does not answer', async () => {

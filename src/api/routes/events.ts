@@ -6,7 +6,7 @@ import { currentRun, findRun, findSession } from '../find.ts'
 import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
 import { ERROR_ANSWERS, EventsHeaders, EventsPage, EventsQuery, Nothing, SessionParams } from '../schemas.ts'
 import { SSE_ROUTE } from '../sse.ts'
-import { type Watch, watchFrames, watchRun, watchSession } from '../watch.ts'
+import { type Watch, watchRun, watchSession, watchSource } from '../watch.ts'
 
 type Ask = { readonly after: number; readonly runId: string | undefined; readonly wholeSession: boolean }
 
@@ -33,7 +33,7 @@ const page = async ({ events }: RouteDeps['store'], sessionId: string, ask: Ask,
 const sendPage = (reply: FastifyReply, body: string): FastifyReply =>
   reply.type('application/json; charset=utf-8').send(body)
 
-export const eventRoutes = (app: ApiApp, { store, follower, sse, line }: RouteDeps): void => {
+export const eventRoutes = (app: ApiApp, { store, follower, frames, sse, line }: RouteDeps): void => {
   app.get(
     '/api/agent/sessions/:session_id/events',
     {
@@ -62,7 +62,7 @@ export const eventRoutes = (app: ApiApp, { store, follower, sse, line }: RouteDe
       }
       const watch = await watchOf(store, session, ask)
       if (watch === undefined) return reply.code(204).send(undefined)
-      return sse.stream(reply, (signal, aside) => watchFrames({ follower, line }, watch, signal, aside))
+      return sse.stream(reply, (onMore, aside) => watchSource({ follower, line, frames }, watch, onMore, aside))
     },
   )
 }

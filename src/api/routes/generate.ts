@@ -13,7 +13,7 @@ import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
 import { ERROR_ANSWERS, GenerateHeaders, Nothing } from '../schemas.ts'
 import { SSE_ROUTE } from '../sse.ts'
 import { eventsUrl, runUrl } from '../urls.ts'
-import { watchFrames, watchRun } from '../watch.ts'
+import { watchRun, watchSource } from '../watch.ts'
 
 const toNewRun = (body: GenerateBody, key: string | undefined, queueTimeoutSeconds: number): NewRun => {
   const { session_id, workspace_id, framework, prompt, metadata, options = {} } = body
@@ -102,7 +102,10 @@ const accept = async (store: Store, door: Door, run: NewRun): Promise<AcceptResu
   }
 }
 
-export const generateRoutes = (app: ApiApp, { store, hints, follower, sse, config, door, line }: RouteDeps): void => {
+export const generateRoutes = (
+  app: ApiApp,
+  { store, hints, follower, frames, sse, config, door, line }: RouteDeps,
+): void => {
   app.post(
     '/api/agent/generate',
     {
@@ -130,7 +133,7 @@ export const generateRoutes = (app: ApiApp, { store, hints, follower, sse, confi
       const seen = Number(headers['last-event-id'] ?? 0)
       const watch = await watchRun(store, run, Math.max(seen, await beginning(store, result, run)), true)
       if (watch === undefined) return reply.code(204).send(undefined)
-      return sse.stream(reply, (signal, aside) => watchFrames({ follower, line }, watch, signal, aside))
+      return sse.stream(reply, (onMore, aside) => watchSource({ follower, line, frames }, watch, onMore, aside))
     },
   )
 }
