@@ -6,8 +6,6 @@ import { CHARTS, savePlots } from './plots.ts'
 import type { Row } from './row.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const BEGIN = '<!-- bench:begin (written by make bench) -->'
-const END = '<!-- bench:end -->'
 
 const verdict = (row: Row): string => (row.meets === null ? '' : row.meets ? 'yes' : '**no**')
 const cell = (x: number | null): string => (x === null ? '' : String(x))
@@ -33,6 +31,15 @@ export const machineLine = (loads: readonly number[], minutes: number): string =
   return `Node ${process.versions.node}, ${cpus().length} × ${cpu?.model ?? 'unknown CPU'}, ${memory} GiB. The whole run took ${minutes.toFixed(0)} minutes; load average between the parts ${load}.`
 }
 
+/** A page with the table between its markers replaced; `target` of make wrote it. Throws where the markers are lost. Pure. */
+export const withTable = (page: string, target: string, table: string): string => {
+  const [begin, end] = [`<!-- ${target}:begin (written by make ${target}) -->`, `<!-- ${target}:end -->`]
+  const [before, rest] = page.split(begin)
+  const after = rest?.split(end)[1]
+  if (before === undefined || after === undefined) throw new Error(`a page has lost its markers ${begin} … ${end}`)
+  return `${before}${begin}\n${table}\n${end}${after}`
+}
+
 /** Writes the JSON for machines, the plots, and the table for people. */
 export const saveReport = async (rows: readonly Row[], charts: readonly Chart[], machine: string): Promise<void> => {
   const results = join(ROOT, 'bench', 'results')
@@ -41,9 +48,5 @@ export const saveReport = async (rows: readonly Row[], charts: readonly Chart[],
   await writeFile(CHARTS, `${JSON.stringify(charts, null, 2)}\n`)
   await savePlots(charts)
   const page = join(ROOT, 'docs', 'benchmarks.md')
-  const text = await readFile(page, 'utf8')
-  const [before, rest] = text.split(BEGIN)
-  const after = rest?.split(END)[1]
-  if (before === undefined || after === undefined) throw new Error(`${page} has lost its markers ${BEGIN} … ${END}`)
-  await writeFile(page, `${before}${BEGIN}\n${markdownTable(rows, machine)}\n${END}${after}`)
+  await writeFile(page, withTable(await readFile(page, 'utf8'), 'bench', markdownTable(rows, machine)))
 }

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import type { SandboxExit } from '#contracts/run.ts'
 import type { SandboxRef, SandboxSpec } from '#scheduler/engines/engine.ts'
-import { createScriptedBox, type ScriptedBox } from './scripted-box.ts'
-import { answer, boxOf, change, drop, startFailure, type World } from './scripted-world.ts'
+import type { ScriptedBox } from './scripted-box.ts'
+import { answer, boxOf, change, drop, put, startFailure, type World } from './scripted-world.ts'
 
 const KILLED = 137
 
@@ -35,9 +34,7 @@ export const create = async (
   beforeStart: BeforeStart | undefined,
   signal: AbortSignal,
 ): Promise<ScriptedBox> => {
-  const box = createScriptedBox(spec, `box-${randomUUID()}`, world.bell.ring)
-  world.there.set(box.containerId, box)
-  world.boxes.push(box)
+  const box = put(world, spec)
   try {
     await beforeStart?.(spec, signal)
     signal.throwIfAborted()
@@ -62,7 +59,7 @@ export async function* readLogs(world: World, ref: SandboxRef, signal: AbortSign
     } else if (box.exit || !world.there.has(box.containerId)) {
       return
     } else {
-      await change(world, signal)
+      await change(world, box, signal)
     }
   }
 }
@@ -70,7 +67,7 @@ export async function* readLogs(world: World, ref: SandboxRef, signal: AbortSign
 export const waitFor = async (world: World, ref: SandboxRef, signal: AbortSignal): Promise<SandboxExit> => {
   const box = boxOf(world, ref)
   while (box && !box.exit && world.there.has(box.containerId)) {
-    await change(world, signal)
+    await change(world, box, signal)
     signal.throwIfAborted()
   }
   return box?.exit ?? world.lost
@@ -83,7 +80,7 @@ export const stop = async (world: World, ref: SandboxRef, graceMs: number): Prom
   const grace = new AbortController()
   const timer = setTimeout(() => grace.abort(), graceMs)
   try {
-    while (!box.exit && !grace.signal.aborted) await change(world, grace.signal)
+    while (!box.exit && !grace.signal.aborted) await change(world, box, grace.signal)
     box.end(KILLED)
   } finally {
     clearTimeout(timer)

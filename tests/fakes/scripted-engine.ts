@@ -4,7 +4,7 @@ import type { ScriptedBox, ScriptedRunner } from './scripted-box.ts'
 import { type BeforeStart, create, findPlace, readLogs, remove, stop, waitFor } from './scripted-calls.ts'
 import { hangs } from './scripted-runners.ts'
 import { scriptedSlots } from './scripted-slots.ts'
-import { answer, boxOf, called, createWorld, drop, type EngineCall, type World } from './scripted-world.ts'
+import { answer, boxOf, called, createWorld, drop, type EngineCall, ringAll, type World } from './scripted-world.ts'
 
 export type EngineScript = {
   /** What runs in the containers; default: hangs until TERM. Ready-made ones are in scripted-runners.ts. */
@@ -20,6 +20,8 @@ export type EngineScript = {
   readonly sharesPaths?: boolean
   /** With it, containers can be started ahead. */
   readonly claims?: Claims
+  /** False: keeps no list of calls and containers, for tests in which thousands come and go. Default: true. */
+  readonly remembers?: boolean
 }
 
 /** The engine, and what a test can see and do behind its back. */
@@ -49,7 +51,7 @@ const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine | 'chan
   box: (runId) => [...world.there.values()].find(({ spec }) => spec.run_id === runId),
   goAway() {
     world.away = true
-    world.bell.ring()
+    ringAll(world)
   },
   comeBack() {
     world.away = false
@@ -64,7 +66,7 @@ const handles = (world: World): Omit<ScriptedEngine, keyof SandboxEngine | 'chan
 
 /** An engine in memory that does what a test's script says. Nothing in it takes time but the grace of `stop`. */
 export const createScriptedEngine = (script: EngineScript = {}): ScriptedEngine => {
-  const world = createWorld(script.claims, script.provesDeath)
+  const world = createWorld(script.claims, script.provesDeath, script.remembers)
   const slots = scriptedSlots(world, script.runner ?? hangs)
   return {
     ...handles(world),

@@ -1,19 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { IDENTITY_VARIABLES, RUNNER_EXIT } from '#contracts/job.ts'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
 import type { SlotSpec, WarmEngine, WarmSlot } from '#scheduler/engines/warm-engine.ts'
-import { createScriptedBox, type ScriptedBox, type ScriptedRunner } from './scripted-box.ts'
-import { answer, drop, startFailure, type World } from './scripted-world.ts'
+import type { ScriptedBox, ScriptedRunner } from './scripted-box.ts'
+import { answer, drop, put, startFailure, type World } from './scripted-world.ts'
 
 const KILLED = 137
 
 const boxFor = (world: World, spec: SlotSpec): ScriptedBox => {
   const nobody = { session_id: '', run_id: '', workspace_id: '', tenant_id: '' }
-  const box = createScriptedBox({ ...spec, ...nobody }, `box-${randomUUID()}`, world.bell.ring)
+  const box = put(world, { ...spec, ...nobody })
   box.boot()
-  world.there.set(box.containerId, box)
-  world.boxes.push(box)
   world.slots.set(spec.slot, box)
   return box
 }

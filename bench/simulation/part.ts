@@ -1,0 +1,110 @@
+import { checkStand } from './check.ts'
+import { type Driven, drive } from './drive.ts'
+import { type FateOptions, fateOf } from './fates.ts'
+import { openStand, type Services, type Stand } from './house.ts'
+import { type Overhead, overheadOf } from './marks.ts'
+import type { Settings } from './settings.ts'
+import { type Load, loadBetween, OURS, ourCpuMs, readUsage } from './usage.ts'
+
+/** Where a simulation runs, and who is told how it goes. */
+export type World = {
+  readonly services: Services
+  readonly settings: Settings
+  readonly fates: FateOptions
+  readonly signal: AbortSignal
+  readonly say: (line: string) => void
+}
+
+/** What one crowd of sessions came to on a stand. */
+export type Part = {
+  readonly sessions: number
+  readonly rate: number
+  /** In the order in which they were accepted. */
+  readonly overheads: readonly Overhead[]
+  readonly answers: readonly number[]
+  /** Runs at work at once, at most. */
+  readonly peak: number
+  readonly perSecond: number
+  readonly eventsPerSecond: number
+  /** Milliseconds of CPU of mgx and its databases for each session. */
+  readonly cpuMs: number
+  readonly load: Load
+  /** Resident bytes of API and workers, before and after. */
+  readonly memory: readonly [number, number]
+  readonly violations: readonly string[]
+  /** Milliseconds from the first POST to the last end. */
+  readonly ms: number
+}
+
+/** Before anything is counted, so that code is compiled and connections are open. */
+const WARM_UP = 60
+
+/** Most runs that were taken up and not settled at one time. Pure. */
+export const peakOf = (lives: readonly { readonly taken: number; readonly settled: number }[]): number => {
+  const changes = lives.flatMap(({ taken, settled }) => [[taken, 1] as const, [settled, -1] as const])
+  changes.sort(([a], [b]) => a - b)
+  let at = 0
+  let most = 0
+  for (const [, change] of changes) {
+    at += change
+    most = Math.max(most, at)
+  }
+  return most
+}
+
+const progressTo = ({ say }: World, name: string, count: number) => {
+  let next = 0
+  return (sent: number, ended: number): void => {
+    if (performance.now() < next) return
+    next = performance.now() + 5_000
+    say(`${name}: ${sent} of ${count} sent, ${ended} ended`)
+  }
+}
+
+export const overheadsOf = ({ ended }: Driven): Overhead[] =>
+  ended.toSorted((a, b) => a.accepted - b.accepted).map(overheadOf)
+
+type Crowd = { readonly name: string; readonly count: number; readonly rate: number; readonly enough?: () => boolean }
+
+/** Sends a crowd to a stand, waits for its end, and looks at what is stored. */
+export const measureCrowd = async (world: World, stand: Stand, crowd: Crowd): Promise<Part> => {
+  const fate = (sessionId: string) => fateOf(world.fates, sessionId)
+  const before = await readUsage(stand)
+  const progress = progressTo(world, crowd.name, crowd.count)
+  const driven = await drive(stand, { ...crowd, fate, signal: world.signal, progress })
+  const after = await readUsage(stand)
+  const { events, violations } = await checkStand(stand, driven, fate, crowd.name)
+  const sessions = driven.ended.length
+  const resident = (usage: typeof before) => (usage.memory.get('api') ?? 0) + (usage.memory.get('worker') ?? 0)
+  return {
+    sessions,
+    rate: crowd.rate,
+    overheads: overheadsOf(driven),
+    answers: driven.answers,
+    peak: peakOf(driven.ended),
+    perSecond: (sessions * 1_000) / driven.ms,
+    eventsPerSecond: (events * 1_000) / driven.ms,
+    cpuMs: ourCpuMs(before, after) / Math.max(1, sessions),
+    load: loadBetween(before, after),
+    memory: [resident(before), resident(after)],
+    violations,
+    ms: driven.ms,
+  }
+}
+
+/** Opens a stand whose processes are warm. */
+export const openWarmStand = async (world: World, name: string, rate: number): Promise<Stand> => {
+  const stand = await openStand(world.services, world.settings, name)
+  const { violations } = await measureCrowd(world, stand, { name: `warm-${name}`, count: WARM_UP, rate })
+  if (violations.length === 0) return stand
+  await stand[Symbol.asyncDispose]()
+  throw new Error(`the warm-up of ${name} broke a promise: ${violations.slice(0, 3).join('; ')}`)
+}
+
+export const measureSessions = async (world: World, name: string, count: number, rate: number): Promise<Part> => {
+  await using stand = await openWarmStand(world, name, rate)
+  return await measureCrowd(world, stand, { name, count, rate })
+}
+
+/** The part of mgx that had most CPU. Pure. */
+export const busiestOf = (load: Load) => OURS.toSorted((a, b) => load[b].cores - load[a].cores)[0] ?? 'api'

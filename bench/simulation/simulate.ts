@@ -1,0 +1,96 @@
+import { availableParallelism, loadavg } from 'node:os'
+import type { Chart } from '../charts/chart.ts'
+import type { Row } from '../row.ts'
+import { chartsOf, type Found, rowsOf } from './findings.ts'
+import { openServices } from './house.ts'
+import { findLimit, type Limit } from './limit.ts'
+import { measuredTimes } from './measured.ts'
+import { measureSessions, type Part, type World } from './part.ts'
+import type { Settings } from './settings.ts'
+
+export type Report = {
+  readonly settings: Settings
+  readonly rate: number
+  readonly rows: readonly Row[]
+  readonly charts: readonly Chart[]
+  /** What had no more to give, in words. */
+  readonly resource: string | undefined
+  readonly violations: readonly string[]
+  /** Load averages of a minute, at the beginning and after each part. */
+  readonly loads: readonly number[]
+  readonly minutes: number
+}
+
+export type Options = {
+  readonly settings: Settings
+  readonly signal: AbortSignal
+  readonly say: (line: string) => void
+  /** Servers of its own; without, those that the environment names. Default: true. */
+  readonly own?: boolean
+  /** Looks for the limit first. Default: true. */
+  readonly limits?: boolean
+  /** Crowds of few sessions before the large one, and after it. */
+  readonly rounds?: readonly [number, number]
+}
+
+/** The small crowd of the issue's target. */
+const FEW = 100
+
+const ROUNDS = [3, 2] as const
+
+/** Of the limit: so much is left that nobody waits because others do. */
+const SHARE = 0.5
+const FALLBACK_RATE = 10
+
+/** Few, many, few again, at the same rate: what differs is how many there were, not how busy the machine was. */
+const compare = async (world: World, rate: number, [before, after]: readonly [number, number], sample: () => void) => {
+  const { sessions } = world.settings
+  const small: Part[] = []
+  const few = async (n: number) => {
+    world.say(`few: ${Math.min(FEW, sessions)} sessions at ${rate}/s, crowd ${n + 1} of ${before + after}`)
+    small.push(await measureSessions(world, `few${n}`, Math.min(FEW, sessions), rate))
+    sample()
+  }
+  for (let n = 0; n < before; n++) await few(n)
+  world.say(`many: ${sessions} sessions at ${rate}/s`)
+  const large = await measureSessions(world, 'many', sessions, rate)
+  sample()
+  for (let n = before; n < before + after; n++) await few(n)
+  return { small, large }
+}
+
+const violationsOf = ({ small, large, limit }: Found): string[] => [
+  ...[...small, large].flatMap(({ violations }) => violations),
+  ...(limit?.violations ?? []),
+]
+
+/** The whole simulation. Rejects only where it cannot run; broken promises are in the report. */
+export const simulate = async (options: Options): Promise<Report | { readonly skip: string }> => {
+  const { settings, signal, say, own = true, limits = true, rounds = ROUNDS } = options
+  const begin = performance.now()
+  const services = await openServices(own)
+  if ('skip' in services) return services
+  await using _services = services
+  const fates = { seed: settings.seed, failures: settings.failures, times: measuredTimes() }
+  const world: World = { services, settings, fates, signal, say }
+  const loads: number[] = []
+  const sample = () => void loads.push(loadavg()[0] ?? 0)
+  sample()
+  let limit: Limit | undefined
+  if (limits) {
+    limit = await findLimit(world, availableParallelism())
+    sample()
+  }
+  const rate = settings.rate ?? (Math.max(1, Math.floor((limit?.perSecond ?? 0) * SHARE)) || FALLBACK_RATE)
+  const found: Found = { ...(await compare(world, rate, rounds, sample)), ...(limit && { limit }) }
+  return {
+    settings,
+    rate,
+    rows: rowsOf(found),
+    charts: chartsOf(found),
+    resource: limit?.resource,
+    violations: violationsOf(found),
+    loads,
+    minutes: (performance.now() - begin) / 60_000,
+  }
+}

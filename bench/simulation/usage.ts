@@ -1,0 +1,43 @@
+import { cpuMs, residentBytes } from '../process.ts'
+import type { Part, Stand } from './house.ts'
+
+/** What the processes of a stand have used so far. */
+export type Usage = {
+  readonly at: number
+  /** Milliseconds of CPU by part, all its processes together, and of the busiest one of them. */
+  readonly cpu: ReadonlyMap<Part, { readonly all: number; readonly each: readonly number[] }>
+  /** Resident bytes by part. */
+  readonly memory: ReadonlyMap<Part, number>
+}
+
+export const readUsage = async ({ pids }: Pick<Stand, 'pids'>): Promise<Usage> => {
+  const cpu = new Map<Part, { all: number; each: number[] }>()
+  const memory = new Map<Part, number>()
+  for (const { part, pid } of pids) {
+    const ms = await cpuMs(pid)
+    const known = cpu.get(part) ?? { all: 0, each: [] }
+    cpu.set(part, { all: known.all + ms, each: [...known.each, ms] })
+    memory.set(part, (memory.get(part) ?? 0) + (await residentBytes(pid)))
+  }
+  return { at: performance.now(), cpu, memory }
+}
+
+/** Parts that are mgx and what it stands on; the rest is the simulation. */
+export const OURS: readonly Part[] = ['api', 'worker', 'mongodb', 'redis']
+
+/** Cores that each part had between two readings, and the busiest process of it. Pure. */
+export type Load = Readonly<Record<Part, { readonly cores: number; readonly busiest: number }>>
+
+export const loadBetween = (before: Usage, after: Usage): Load => {
+  const ms = after.at - before.at
+  const entries = [...after.cpu].map(([part, { all, each }]) => {
+    const earlier = before.cpu.get(part)
+    const busiest = Math.max(...each.map((value, n) => value - (earlier?.each[n] ?? 0)))
+    return [part, { cores: (all - (earlier?.all ?? 0)) / ms, busiest: busiest / ms }] as const
+  })
+  return Object.fromEntries(entries) as Load
+}
+
+/** Milliseconds of CPU of mgx and its databases between two readings. Pure. */
+export const ourCpuMs = (before: Usage, after: Usage): number =>
+  OURS.reduce((sum, part) => sum + (after.cpu.get(part)?.all ?? 0) - (before.cpu.get(part)?.all ?? 0), 0)
