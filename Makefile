@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench clean
+.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench simulate clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -92,6 +92,10 @@ bench: ## the numbers and plots of docs/benchmarks.md, measured here (PART=…, 
 	@$(setup)
 	@sh scripts/build-agent.sh
 	@PART='$(PART)' QUICK='$(QUICK)' node bench/run.ts
+
+simulate: ## 10000 sessions on an engine that only waits (SESSIONS, WORKERS, PLACES, SEED, RATE, FAILURES)
+	@$(setup)
+	@node bench/simulation/main.ts
 
 clean: ## remove node_modules and .cache (not images, data, workspaces)
 	rm -rf node_modules .cache

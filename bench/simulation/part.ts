@@ -11,6 +11,8 @@ export type World = {
   readonly services: Services
   readonly settings: Settings
   readonly fates: FateOptions
+  /** Sessions of each stand that are not counted. */
+  readonly warmUp: number
   readonly signal: AbortSignal
   readonly say: (line: string) => void
 }
@@ -35,9 +37,6 @@ export type Part = {
   /** Milliseconds from the first POST to the last end. */
   readonly ms: number
 }
-
-/** Before anything is counted, so that code is compiled and connections are open. */
-const WARM_UP = 60
 
 /** Most runs that were taken up and not settled at one time. Pure. */
 export const peakOf = (lives: readonly { readonly taken: number; readonly settled: number }[]): number => {
@@ -95,7 +94,7 @@ export const measureCrowd = async (world: World, stand: Stand, crowd: Crowd): Pr
 /** Opens a stand whose processes are warm. */
 export const openWarmStand = async (world: World, name: string, rate: number): Promise<Stand> => {
   const stand = await openStand(world.services, world.settings, name)
-  const { violations } = await measureCrowd(world, stand, { name: `warm-${name}`, count: WARM_UP, rate })
+  const { violations } = await measureCrowd(world, stand, { name: `warm-${name}`, count: world.warmUp, rate })
   if (violations.length === 0) return stand
   await stand[Symbol.asyncDispose]()
   throw new Error(`the warm-up of ${name} broke a promise: ${violations.slice(0, 3).join('; ')}`)

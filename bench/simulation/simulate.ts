@@ -29,26 +29,33 @@ export type Options = {
   readonly own?: boolean
   /** Looks for the limit first. Default: true. */
   readonly limits?: boolean
-  /** Crowds of few sessions before the large one, and after it. */
-  readonly rounds?: readonly [number, number]
+  readonly sizes?: Sizes
 }
 
-/** The small crowd of the issue's target. */
-const FEW = 100
+/** How it is measured; smaller only to see whether it works. */
+export type Sizes = {
+  /** The small crowd of the target. */
+  readonly few: number
+  /** Such crowds before the large one, and after it. */
+  readonly rounds: readonly [number, number]
+  /** Sessions of each stand that are not counted, so that code is compiled and connections are open. */
+  readonly warmUp: number
+}
 
-const ROUNDS = [3, 2] as const
+const SIZES: Sizes = { few: 100, rounds: [3, 2], warmUp: 60 }
 
 /** Of the limit: so much is left that nobody waits because others do. */
 const SHARE = 0.5
 const FALLBACK_RATE = 10
 
 /** Few, many, few again, at the same rate: what differs is how many there were, not how busy the machine was. */
-const compare = async (world: World, rate: number, [before, after]: readonly [number, number], sample: () => void) => {
+const compare = async (world: World, rate: number, { few: size, rounds }: Sizes, sample: () => void) => {
   const { sessions } = world.settings
+  const [before, after] = rounds
   const small: Part[] = []
   const few = async (n: number) => {
-    world.say(`few: ${Math.min(FEW, sessions)} sessions at ${rate}/s, crowd ${n + 1} of ${before + after}`)
-    small.push(await measureSessions(world, `few${n}`, Math.min(FEW, sessions), rate))
+    world.say(`few: ${size} sessions at ${rate}/s, crowd ${n + 1} of ${before + after}`)
+    small.push(await measureSessions(world, `few${n}`, size, rate))
     sample()
   }
   for (let n = 0; n < before; n++) await few(n)
@@ -66,13 +73,13 @@ const violationsOf = ({ small, large, limit }: Found): string[] => [
 
 /** The whole simulation. Rejects only where it cannot run; broken promises are in the report. */
 export const simulate = async (options: Options): Promise<Report | { readonly skip: string }> => {
-  const { settings, signal, say, own = true, limits = true, rounds = ROUNDS } = options
+  const { settings, signal, say, own = true, limits = true, sizes = SIZES } = options
   const begin = performance.now()
   const services = await openServices(own)
   if ('skip' in services) return services
   await using _services = services
   const fates = { seed: settings.seed, failures: settings.failures, times: measuredTimes() }
-  const world: World = { services, settings, fates, signal, say }
+  const world: World = { services, settings, fates, warmUp: sizes.warmUp, signal, say }
   const loads: number[] = []
   const sample = () => void loads.push(loadavg()[0] ?? 0)
   sample()
@@ -82,7 +89,7 @@ export const simulate = async (options: Options): Promise<Report | { readonly sk
     sample()
   }
   const rate = settings.rate ?? (Math.max(1, Math.floor((limit?.perSecond ?? 0) * SHARE)) || FALLBACK_RATE)
-  const found: Found = { ...(await compare(world, rate, rounds, sample)), ...(limit && { limit }) }
+  const found: Found = { ...(await compare(world, rate, sizes, sample)), ...(limit && { limit }) }
   return {
     settings,
     rate,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { cpuMs, residentBytes } from '../process.ts'
 import type { Part, Stand } from './house.ts'
 
@@ -14,6 +15,8 @@ export const readUsage = async ({ pids }: Pick<Stand, 'pids'>): Promise<Usage> =
   const cpu = new Map<Part, { all: number; each: number[] }>()
   const memory = new Map<Part, number>()
   for (const { part, pid } of pids) {
+    // A database that the environment names may be on another machine.
+    if (!existsSync(`/proc/${pid}`)) continue
     const ms = await cpuMs(pid)
     const known = cpu.get(part) ?? { all: 0, each: [] }
     cpu.set(part, { all: known.all + ms, each: [...known.each, ms] })
@@ -25,12 +28,15 @@ export const readUsage = async ({ pids }: Pick<Stand, 'pids'>): Promise<Usage> =
 /** Parts that are mgx and what it stands on; the rest is the simulation. */
 export const OURS: readonly Part[] = ['api', 'worker', 'mongodb', 'redis']
 
+const PARTS: readonly Part[] = [...OURS, 'agents', 'driver']
+
 /** Cores that each part had between two readings, and the busiest process of it. Pure. */
 export type Load = Readonly<Record<Part, { readonly cores: number; readonly busiest: number }>>
 
 export const loadBetween = (before: Usage, after: Usage): Load => {
   const ms = after.at - before.at
-  const entries = [...after.cpu].map(([part, { all, each }]) => {
+  const entries = PARTS.map((part) => {
+    const { all, each } = after.cpu.get(part) ?? { all: 0, each: [0] }
     const earlier = before.cpu.get(part)
     const busiest = Math.max(...each.map((value, n) => value - (earlier?.each[n] ?? 0)))
     return [part, { cores: (all - (earlier?.all ?? 0)) / ms, busiest: busiest / ms }] as const
