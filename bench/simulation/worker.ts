@@ -15,7 +15,7 @@ const tell = (message: FromWorker): void => void process.send?.(message)
 
 await runRoot('simulated worker', async (env) => {
   const settings = workerConfig(env)
-  const { services } = settings
+  const { services, worker, gateway } = settings
   const log = createLogger('worker', settings.logLevel)
   using shutdown = onShutdown((message) => log.info(message))
   await using stack = new AsyncDisposableStack()
@@ -26,7 +26,7 @@ await runRoot('simulated worker', async (env) => {
   const engine = stack.use(openSimulatedEngine(`simulated-${process.pid}`, options, notes))
   const store = notes.watch(opened)
   const chosen = { engine, check: () => engine.check() }
-  stack.use(await openWorker({ ...settings, engine: chosen, store, queue, log, signal: shutdown.signal }))
+  stack.use(await openWorker({ worker, gateway, engine: chosen, store, queue, log, signal: shutdown.signal }))
   tell({ agents: engine.agentsPid })
   await shutdown.requested
   return 0
