@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down logs mongo redis bench simulate clean
+.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down rollback logs mongo redis bench simulate clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -78,6 +78,9 @@ up: ## api, worker, MongoDB and Redis with Docker Compose; prints the address
 
 down: ## stop what up started; data and workspaces stay
 	@sh scripts/down.sh
+
+rollback: ## end the trial of AGENT_CANARY_IMAGE: weight 0, and the worker made anew; runs at work go on
+	@sh scripts/rollback.sh
 
 logs: ## follow the logs of api and worker (SERVICES=mongodb: of others)
 	@sh scripts/compose.sh logs --follow --tail 100 $(SERVICES)

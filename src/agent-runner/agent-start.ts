@@ -3,7 +3,7 @@ import type { Recorded, Recorder } from './recorder.ts'
 import type { RunnerSetup } from './runner-setup.ts'
 import { TOOL_NAMES } from './tools/names.ts'
 
-const agentStart = ({ job, version }: RunnerSetup): EventData['agent_start'] => ({
+const agentStart = ({ job, version, image }: RunnerSetup): EventData['agent_start'] => ({
   agent_name: 'mgx',
   framework: job.framework,
   model: job.model,
@@ -18,6 +18,7 @@ const agentStart = ({ job, version }: RunnerSetup): EventData['agent_start'] => 
   },
   ...(job.container_id === undefined ? {} : { container_id: job.container_id }),
   runner_version: version,
+  ...(image && { image }),
 })
 
 /**

@@ -1,4 +1,5 @@
 import type { RUNNER_EXIT, RunnerJob } from '#contracts/job.ts'
+import type { RunImage } from '#contracts/run.ts'
 import type { RetryLimits } from './loop.ts'
 import type { StepTimeouts } from './model-step.ts'
 import type { SinkTimings } from './patient-sink.ts'
@@ -29,6 +30,8 @@ export type RunnerSetup = {
   readonly say: (line: string) => void
   readonly complain: (line: string) => void
   readonly version: string
+  /** What this container is made of, where a worker has said so. */
+  readonly image?: RunImage
   /** Shorter ones for tests. */
   readonly timings?: {
     readonly sink?: Partial<SinkTimings>

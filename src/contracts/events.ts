@@ -1,4 +1,5 @@
 import type { Cause, RunStatus } from './causes.ts'
+import type { RunImage } from './run.ts'
 import type { WarmMiss } from './warm.ts'
 
 export type Usage = {
@@ -44,6 +45,8 @@ export type EventData = {
     /** The container this runner works in: one container per run. */
     readonly container_id?: string
     readonly runner_version: string
+    /** What the container is made of, as the worker chose it; `track`: which of the installation's images that is. */
+    readonly image?: RunImage
   }
   message_delta: {
     readonly message_id: string

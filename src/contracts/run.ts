@@ -43,6 +43,9 @@ export type RunResult = {
   readonly container_exit_code?: number
 }
 
+/** Which of the installation's images a run's container is made of. */
+export type RunImage = { readonly name: string; readonly track: 'stable' | 'canary' }
+
 /**
  * The run document: the centre of mgx. Stored = accepted. Every change is one compare-and-set on
  * `{run_id, attempt, state}`, so that an owner who slept changes nothing.
@@ -86,6 +89,8 @@ export type Run = {
   /** Which of the installation's, and of its tenant's, numbered permits to run it holds, where there are limits; null = given back. */
   readonly permit?: number | null
   readonly tenant_permit?: number | null
+  /** Chosen at the first take-up, for every container that the run may get; absent where agents are no containers. */
+  readonly image?: RunImage
   /** The memory limit of its container. */
   readonly memory_bytes?: number
   /** True once the engine has said that no container of this run exists (or none was ever asked for). */

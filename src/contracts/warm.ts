@@ -8,6 +8,8 @@ export const WARM_MISSES = [
   'pool_draining',
   /** The image, or what containers are started with, is not what the slot was started with. */
   'image_changed',
+  /** Slots are of the stable image, and this run's is the canary one. */
+  'canary',
   /** The workspace cannot be moved into a slot: a link, a file, a mount point, another file system or owner. */
   'workspace_elsewhere',
   /** Another container of this session or workspace is still there. */

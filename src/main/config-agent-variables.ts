@@ -56,6 +56,17 @@ const engineVariables = {
     shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$/),
     fallback: 'mgx:latest',
   },
+  AGENT_CANARY_IMAGE: {
+    says: 'Another image of the agents, tried on a part of the workspaces: AGENT_CANARY_WEIGHT.',
+    rule: 'must be the name of an image, such as mgx:latest',
+    shape: field.text.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$/),
+  },
+  AGENT_CANARY_WEIGHT: {
+    says: 'Percent of the workspaces whose runs get AGENT_CANARY_IMAGE: the same ones while it stands, and those still when it grows. 0 = none.',
+    rule: 'must be a whole number from 0 to 100',
+    shape: field.int(0, 100),
+    fallback: '0',
+  },
   AGENT_CONTAINER_MEMORY_LIMIT: {
     says: 'Memory of an agent container, swap included.',
     rule: 'must be a size of at least 64m: a whole number with k, m or g behind it, or of bytes',

@@ -145,6 +145,14 @@ const memoryOf = (values: AgentValues, machine: Machine): number | undefined => 
   ])
 }
 
+const canaryOf = ({ AGENT_CANARY_IMAGE: image, AGENT_CANARY_WEIGHT: weight }: AgentValues) => {
+  if (weight === 0) return {}
+  if (image !== undefined) return { canary: { image, weight } }
+  throw new ConfigError([
+    `AGENT_CANARY_WEIGHT=${weight}: needs AGENT_CANARY_IMAGE, the image to try; set it, or the weight to 0`,
+  ])
+}
+
 type ChannelValues = AgentValues & Partial<Values<Pick<typeof GENERAL.services, 'MONGODB_DB'>>>
 
 export const workerSettings = (values: ChannelValues, machine: Machine): WorkerConfig => {
@@ -162,6 +170,7 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
     installation: values.MGX_INSTALLATION ?? defaultInstallation(hostWorkspacesRoot),
     concurrency: values.WORKER_CONCURRENCY,
     image: values.AGENT_CONTAINER_IMAGE,
+    ...canaryOf(values),
     user: values.AGENT_USER ?? defaultUser(machine),
     network: networkOf(values, channel),
     egress: egressPolicy(values),

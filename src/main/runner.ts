@@ -8,6 +8,7 @@ import type { EventSink } from '#agent-runner/sinks/event-sink.ts'
 import { createGatewaySink } from '#agent-runner/sinks/gateway.ts'
 import { commandEnv } from '#agent-runner/tools/command-env.ts'
 import type { RunnerJob } from '#contracts/job.ts'
+import type { RunImage } from '#contracts/run.ts'
 import packageFile from '../../package.json' with { type: 'json' }
 
 /**
@@ -80,6 +81,10 @@ const openSink = async ({ channel, session_id }: RunnerJob): Promise<OpenSink> =
   return { sink: createEventLogSink(events, session_id), [Symbol.asyncDispose]: () => events[Symbol.asyncDispose]() }
 }
 
+/** In the environment, not in the job line: an image of another version takes the line as well. */
+const imageOf = ({ AGENT_IMAGE: name, AGENT_IMAGE_TRACK: track }: NodeJS.ProcessEnv): RunImage | undefined =>
+  name !== undefined && (track === 'stable' || track === 'canary') ? { name, track } : undefined
+
 const secretsOf = ({ channel }: RunnerJob): string[] => {
   if (channel.kind === 'gateway') return [channel.token]
   const { openai_api_key, mongodb_url, egress } = channel
@@ -94,6 +99,7 @@ const ownSecrets = (): string[] => [
 
 const execute = async ({ job, rawJob, hasWorker }: Told): Promise<ExitName> => {
   await using opened = await openSink(job)
+  const image = imageOf(process.env)
   return await runJob({
     job,
     rawJob,
@@ -108,6 +114,7 @@ const execute = async ({ job, rawJob, hasWorker }: Told): Promise<ExitName> => {
     say,
     complain,
     version: packageFile.version,
+    ...(image && { image }),
   })
 }
 

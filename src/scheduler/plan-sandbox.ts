@@ -51,9 +51,10 @@ export type Place = {
 }
 
 /** Asks the pool, where the plan leaves it open. */
-export const choosePlace = (ctx: WorkerContext, { run_id }: Run, plan: Exclude<Plan, End>): Place => {
+export const choosePlace = (ctx: WorkerContext, { run_id, image }: Run, plan: Exclude<Plan, End>): Place => {
   if (plan.kind === 'adopt') return { gatewayOf: plan.slot ?? run_id, plan }
   if (plan.miss !== undefined) return { gatewayOf: run_id, plan }
+  if (ctx.pool && image?.track === 'canary') return { gatewayOf: run_id, plan: { ...plan, miss: 'canary' } }
   const taken = ctx.pool?.take() ?? 'pool_off'
   if (typeof taken === 'string') return { gatewayOf: run_id, plan: { ...plan, miss: taken } }
   return { gatewayOf: taken.slot, slot: taken, plan }

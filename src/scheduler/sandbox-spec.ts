@@ -26,7 +26,7 @@ export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
     tenant_id: run.tenant_id,
     workspace_id: run.workspace_id,
     name: containerName(run.session_id),
-    image: config.image,
+    image: run.image?.name ?? config.image,
     user: config.user,
     workspace: {
       path: join(config.workspacesRoot, run.workspace_id),
@@ -43,6 +43,7 @@ export const sandboxSpec = (run: Run, config: WorkerConfig): SandboxSpec => {
       RUN_ID: run.run_id,
       WORKSPACE_ID: run.workspace_id,
       FRAMEWORK: run.framework,
+      ...(run.image && { AGENT_IMAGE: run.image.name, AGENT_IMAGE_TRACK: run.image.track }),
     },
     network: config.network,
     limits: config.limits,
@@ -79,9 +80,10 @@ const NOBODY: Run = {
   restarts: 0,
 }
 
-/** A container that is started ahead: as a run's own would be, without its names. Pure. */
+/** A container that is started ahead: as a run's own would be, without its names, and never of the canary image. Pure. */
 export const slotSpec = (slot: string, config: WorkerConfig): SlotSpec => {
-  const { session_id: _s, run_id: _r, workspace_id: _w, tenant_id: _t, ...spec } = sandboxSpec(NOBODY, config)
+  const nobody: Run = { ...NOBODY, image: { name: config.image, track: 'stable' } }
+  const { session_id: _s, run_id: _r, workspace_id: _w, tenant_id: _t, ...spec } = sandboxSpec(nobody, config)
   const { workspacesRoot, hostWorkspacesRoot } = config
   return {
     ...spec,

@@ -1,6 +1,7 @@
 import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
 import type { RunPatch } from '#store/run-store.ts'
+import { chooseImage } from './choose-image.ts'
 import { runEgress } from './run-egress.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
@@ -48,7 +49,8 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
   }
   const egress = runEgress(run, ctx.config, ctx.engine)
   const own = takeUpPatch(run, taker, token && tokenHash(token))
-  const patch = { ...own, egress, ...(run.state === 'queued' && take) }
+  const image = ctx.engine.sharesPaths ? {} : { image: chooseImage(run, ctx.config) }
+  const patch = { ...own, egress, ...(run.state === 'queued' && { ...image, ...take }) }
   const taken = await runs.transition(run.run_id, { attempt: run.attempt, from: [run.state] }, patch)
   if (taken === undefined) return { kind: 'not', outcome: { kind: 'later', delayMs: heartbeat }, raced: true }
   return { kind: 'taken', run: taken, ...(token !== undefined && { token }) }

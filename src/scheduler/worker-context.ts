@@ -66,6 +66,8 @@ export type WorkerConfig = {
   readonly installation: string
   readonly concurrency: number
   readonly image: string
+  /** Another image, for this share of the workspaces: more than 0 to 100, percent. */
+  readonly canary?: { readonly image: string; readonly weight: number }
   /** `uid:gid`, numeric: who the agent is, and who owns its workspace. */
   readonly user: string
   readonly network: string

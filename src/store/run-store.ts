@@ -32,6 +32,7 @@ export type RunPatch = Partial<
     | 'permit'
     | 'tenant_permit'
     | 'memory_bytes'
+    | 'image'
     | 'quarantine_until'
     | 'restarts'
     | 'token_hash'

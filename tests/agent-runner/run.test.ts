@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import type { SessionEvent } from '#contracts/events.ts'
 import { calls, says } from './scripted-model.ts'
-import { checkLog, openWorld, UPSTREAM_KEY } from './world.ts'
+import { checkLog, openWorld, startRunner, UPSTREAM_KEY } from './world.ts'
 
 const typesOf = (log: readonly SessionEvent[]) => log.map((event) => event.event_type)
 
@@ -146,4 +146,12 @@ test('the output of the process is a story for people, without secrets', async (
   )
   assert.equal(runner.stdout().includes(world.token), false)
   assert.equal(runner.stderr(), '')
+})
+
+test('agent_start says what the container is made of, where the worker has said so', async (t) => {
+  const world = await openWorld(t, { replies: [says('Done.')] })
+  const env = { AGENT_IMAGE: 'mgx:next', AGENT_IMAGE_TRACK: 'canary' }
+  const runner = startRunner(t, world.workspace, { input: `${JSON.stringify(world.job())}\n`, env })
+  assert.equal((await runner.exited).code, 0, runner.stderr())
+  assert.deepEqual((await world.of('agent_start'))[0]?.data.image, { name: 'mgx:next', track: 'canary' })
 })

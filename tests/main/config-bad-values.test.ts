@@ -42,6 +42,8 @@ describe('bad values', () => {
     ['AGENT_USER', 'node'],
     ['AGENT_NETWORK', 'my net'],
     ['AGENT_CONTAINER_IMAGE', '-rm'],
+    ['AGENT_CANARY_IMAGE', '-rm'],
+    ['AGENT_CANARY_WEIGHT', '101'],
     ['HOST_WORKSPACES_ROOT', 'workspaces'],
     ['KUBERNETES_NAMESPACE', 'Agents'],
     ['KUBERNETES_WORKSPACE_CLAIM', 'my_claim'],

@@ -31,6 +31,17 @@ describe('defaults', () => {
     assert.equal(config.hostWorkspacesRoot, config.workspacesRoot)
   })
 
+  test('a canary image has a weight from 0 to 100, and none without an image', () => {
+    const image = 'mgx:next'
+    assert.equal(worker({ AGENT_CANARY_IMAGE: image }).worker.canary, undefined)
+    const { canary } = worker({ AGENT_CANARY_IMAGE: image, AGENT_CANARY_WEIGHT: '5' }).worker
+    assert.deepEqual(canary, { image, weight: 5 })
+    assert.match(
+      onlyLine(() => worker({ AGENT_CANARY_WEIGHT: '5' })),
+      /^AGENT_CANARY_WEIGHT=5: needs AGENT_CANARY_IMAGE/,
+    )
+  })
+
   test('the agent is uid 1000 when the worker is root, else the worker itself', () => {
     assert.equal(worker({}).worker.user, '1000:1000')
     assert.equal(worker({}, { uid: 501, gid: 20 }).worker.user, '501:20')
