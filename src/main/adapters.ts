@@ -42,26 +42,25 @@ export type ChosenEngine = { readonly engine: SandboxEngine; check(): Promise<vo
 const RUNNER_COMMAND = [process.execPath, join(import.meta.dirname, 'runner.ts')]
 
 const createDocker = async (settings: EngineSettings, worker: WorkerConfig, log: Logger): Promise<ChosenEngine> => {
-  const [{ createDockerEngine }, { connectDocker }, { checkWorkspaceMapping }] = await Promise.all([
+  const [{ createDockerEngine }, { connectDocker }, { checkWorkspaceMapping }, { checkDisks }] = await Promise.all([
     import('#scheduler/engines/docker.ts'),
     import('#scheduler/engines/docker-daemon.ts'),
     import('#scheduler/engines/docker-check.ts'),
+    import('#scheduler/check-disks.ts'),
   ])
   const { installation, image, network } = settings
   const docker = connectDocker({})
   const claims = createClaims(worker.workspacesRoot)
   const engine = createDockerEngine({ docker, installation, image, network, claims, log })
+  const { workspacesRoot: root, hostWorkspacesRoot: hostRoot } = worker
+  const sees = (inside: string, outside: string) =>
+    checkWorkspaceMapping({ docker, installation, image, root: inside, hostRoot: outside })
   return {
     engine,
     check: async () => {
       await engine.check()
-      await checkWorkspaceMapping({
-        docker,
-        installation,
-        image,
-        root: worker.workspacesRoot,
-        hostRoot: worker.hostWorkspacesRoot,
-      })
+      await sees(root, hostRoot)
+      if (worker.disk.hard) await checkDisks({ root, hostRoot, engineId: await engine.engineId(), sees })
     },
   }
 }

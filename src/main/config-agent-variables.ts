@@ -18,10 +18,16 @@ const workspaceVariables = {
     otherwise: 'WORKSPACES_ROOT',
   },
   AGENT_WORKSPACE_QUOTA: {
-    says: 'What one workspace may hold on disk. It is watched: a run that goes beyond it ends as disk_full.',
+    says: 'What one workspace may hold on disk. A run that goes beyond it ends as disk_full.',
     rule: 'must be a size of at least 16m: a whole number with k, m or g behind it, or of bytes',
     shape: field.bytes(16 * MIB),
     otherwise: 'no quota',
+  },
+  AGENT_WORKSPACE_QUOTA_KIND: {
+    says: 'soft: the worker watches the quota. hard: each new workspace is a file system of that size, an image in WORKSPACES_ROOT/.mgx/disks, which refuses to be filled beyond it. That needs ENGINE=docker, and a worker that is root on the machine of the Docker daemon.',
+    rule: 'must be soft or hard',
+    shape: field.oneOf('soft', 'hard'),
+    fallback: 'soft',
   },
   AGENT_DISK_RESERVE: {
     says: 'What stays free on the disk of the workspaces, at most a tenth of it: below that no run is begun, and the one that writes most ends as disk_full.',

@@ -184,6 +184,7 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
     disk: {
       reserveBytes: values.AGENT_DISK_RESERVE,
       ...(values.AGENT_WORKSPACE_QUOTA !== undefined && { quotaBytes: values.AGENT_WORKSPACE_QUOTA }),
+      ...(values.AGENT_WORKSPACE_QUOTA_KIND === 'hard' && { hard: true }),
     },
     workspacesRoot: values.WORKSPACES_ROOT,
     hostWorkspacesRoot,
@@ -225,4 +226,13 @@ export const guardKubernetes = (kind: EngineKind | undefined, { channel, extraHo
     'ENGINE=kubernetes: pods reach the gateway over TCP; set GATEWAY_TCP_PORT, and GATEWAY_TCP_URL to the address of ' +
       'this worker as pods see it (http://<its pod IP>:<port>)',
   ])
+}
+
+/** A file system of one's own is mounted by root, and seen by containers of this machine only. */
+export const guardHardQuota = (kind: EngineKind | undefined, { disk }: WorkerConfig, { uid }: Machine): void => {
+  if (!disk.hard) return
+  const refuse = (why: string) => new ConfigError([`AGENT_WORKSPACE_QUOTA_KIND=hard: ${why}`])
+  if (disk.quotaBytes === undefined) throw refuse('needs AGENT_WORKSPACE_QUOTA, such as 5g')
+  if (kind === 'kubernetes' || kind === 'process') throw refuse(`needs ENGINE=docker, not ${kind}; take soft there`)
+  if (uid !== 0) throw refuse('needs a worker that is root, which mounts file systems; run it as root, or take soft')
 }

@@ -7,6 +7,7 @@ import {
   directNetwork,
   type EngineSettings,
   engineSettings,
+  guardHardQuota,
   guardKubernetes,
   type Machine,
   ownUser,
@@ -150,6 +151,7 @@ export const workerConfig = (env: Env, machine: Machine = thisMachine()): Worker
   const worker = workerSettings(values, machine)
   const kind = values.ENGINE ?? 'docker'
   guardKubernetes(kind, worker)
+  guardHardQuota(kind, worker, machine)
   return {
     worker: kind === 'process' ? { ...worker, user: ownUser(machine) } : worker,
     engine: { ...engineSettings(values, worker), kind },
@@ -166,6 +168,7 @@ export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettin
   collect([() => guardListening(values), () => void workerSettings(values, machine), () => void privateRanges(values)])
   const worker = workerSettings(values, machine)
   guardKubernetes(values.ENGINE, worker)
+  guardHardQuota(values.ENGINE, worker, machine)
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
   const hasModel = values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
   return {

@@ -29,7 +29,7 @@ export type Embedded = AsyncDisposable & {
 
 type Choice = Pick<Embedded, 'engine' | 'noDocker'> & { readonly chosen: ChosenEngine }
 
-/** An engine that was asked for must work; where nothing was said, Docker if it works here, else plain processes. */
+/** An engine that was asked for must work; where nothing was said, Docker if it works here, else plain processes, which no quota holds. */
 const chooseEngine = async (settings: DevSettings, log: Logger): Promise<Choice> => {
   const checked = async () => {}
   const make = (kind: EngineKind) => createEngine({ ...settings.engine, kind }, settings.worker, log)
@@ -39,7 +39,7 @@ const chooseEngine = async (settings: DevSettings, log: Logger): Promise<Choice>
     await first.check()
     return { engine: asked ?? 'docker', chosen: { ...first, check: checked } }
   } catch (error) {
-    if (asked !== undefined || !(error instanceof EngineError)) throw error
+    if (asked !== undefined || settings.worker.disk.hard || !(error instanceof EngineError)) throw error
     const second = await make('process')
     await second.check()
     return { engine: 'process', noDocker: reasonOf(error), chosen: { ...second, check: checked } }

@@ -83,7 +83,7 @@ const open = async ({
       }),
     )
   const pool =
-    worker.warmPoolSize > 0 && engine.warm
+    worker.warmPoolSize > 0 && engine.warm && !worker.disk.hard
       ? stack.use(await openWarmPool({ warm: engine.warm, engineId, config: worker, log }))
       : undefined
   const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { attestationOf } from './attestation.ts'
 import { untilDone, within } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
@@ -12,8 +13,9 @@ const attest = async (ctx: WorkerContext, owned: OwnedRun, signal: AbortSignal):
   const asking = untilDone(() => engine.attest(owned.run), signal)
   const facts = await within(asking, PATIENCE_MS, signal)
   if (facts === undefined) return
-  const { egress } = owned.run
-  const about = { engine: engine.name, egress, quota: ctx.disk?.quota ?? { kind: 'none' as const }, readAt: new Date() }
+  const { egress, workspace_id } = owned.run
+  const quota = (await ctx.disk?.quotaOf(join(config.workspacesRoot, workspace_id))) ?? { kind: 'none' as const }
+  const about = { engine: engine.name, egress, quota, readAt: new Date() }
   const attestation = attestationOf(sandboxSpec(owned.run, config), facts, about)
   const gaps = attestation.checks.filter(({ ok }) => !ok)
   if (gaps.length > 0 && attestation.source !== 'none') {

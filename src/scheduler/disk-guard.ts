@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { QuotaInForce } from '#contracts/attestation.ts'
-import type { DiskProbe, DiskSpace } from './disk-probe.ts'
+import type { DiskProbe, DiskSpace, OwnSpace } from './disk-probe.ts'
 import type { Verdict } from './watch.ts'
 
 /** One workspace while a run is at work in it. */
@@ -14,7 +14,8 @@ export type WatchedWorkspace = {
 
 /** Keeps the workspaces of this worker's runs within their quota, and the disk they lie on from being full. */
 export type DiskGuard = {
-  readonly quota: QuotaInForce
+  /** What holds this workspace now. */
+  quotaOf(path: string): Promise<QuotaInForce>
   /** Resolves when the run must end, with the reason; rejects with `signal.reason`. */
   watch(workspace: WatchedWorkspace, signal: AbortSignal): Promise<Verdict>
 }
@@ -22,6 +23,8 @@ export type DiskGuard = {
 export type DiskLimits = {
   /** Bytes of one workspace; absent = as much as there is. */
   readonly quotaBytes?: number
+  /** Workspaces are file systems of their own, where they can be. */
+  readonly hard?: boolean
   /** Bytes of the file system that stay free, so that events and results can still be stored. */
   readonly reserveBytes: number
 }
@@ -54,6 +57,10 @@ const inWords = (bytes: number): string => `${Math.ceil(bytes / MIB)} MB`
 
 export const overQuota = (used: number, quota: number, id: string): string =>
   `The workspace "${id}" holds ${inWords(used)}, its quota is ${inWords(quota)}. Delete files in it, or raise AGENT_WORKSPACE_QUOTA`
+
+export const diskFull = (total: number, id: string): string =>
+  `The workspace "${id}" is full: its disk of ${inWords(total)}, or the number of files it can hold, is used up. ` +
+  'Raise AGENT_WORKSPACE_QUOTA, or delete files in it'
 
 export const diskShort = ({ free }: DiskSpace, reserve: number, id: string): string =>
   `The disk of the workspaces has ${inWords(free)} free, ${inWords(reserve)} are kept free, and the workspace "${id}" ` +
@@ -105,9 +112,26 @@ const fastest = (watched: Iterable<Known>): Known | undefined =>
 /** Without a quota one count is enough, to know later who has written; a run that is over soon needs none. */
 const isDueOnce = ({ used, since }: Known): boolean => used === undefined && Date.now() - since >= SOONEST_MS
 
+/** Less than this is nothing: who writes in blocks of usual size was refused. */
+const NOTHING = 64 * 1024
+
+/** The file system that holds a workspace by itself: its own, and not larger than the quota. */
+const holderOf = async (
+  path: string,
+  { root, probe, hard, quotaBytes = 0 }: Options,
+): Promise<OwnSpace | undefined> => {
+  const own = hard ? await probe.own(path, root) : undefined
+  return own && own.total <= quotaBytes ? own : undefined
+}
+
 const lookAtQuota = async (watched: Iterable<Known>, { free }: DiskSpace, options: Options): Promise<void> => {
   const { quotaBytes: quota = Infinity, probe } = options
   for (const known of watched) {
+    const own = await holderOf(known.path, options)
+    if (own) {
+      if (own.free < NOTHING || own.freeFiles === 0) known.end(diskFull(own.total, known.workspace_id))
+      continue
+    }
     const due = quota === Infinity ? isDueOnce(known) : isDue(known, { free, now: Date.now(), quota })
     if (known.signal.aborted || !due) continue
     await count(known, free, probe)
@@ -173,7 +197,11 @@ export const createDiskGuard = (options: Options): DiskGuard => {
   const { wake } = startLooking(watched, options)
   const { quotaBytes } = options
   return {
-    quota: quotaBytes === undefined ? { kind: 'none' } : { kind: 'soft', bytes: quotaBytes },
+    async quotaOf(path) {
+      if (quotaBytes === undefined) return { kind: 'none' }
+      const own = await holderOf(path, options)
+      return own ? { kind: 'hard', bytes: own.total } : { kind: 'soft', bytes: quotaBytes }
+    },
     watch(workspace, signal) {
       const { promise, resolve, reject } = Promise.withResolvers<Verdict>()
       const unknown = {

@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { statfs } from 'node:fs/promises'
+import { stat, statfs } from 'node:fs/promises'
 import { constants, setPriority } from 'node:os'
+import { isCode } from './file-errors.ts'
 
 /** Of a file system, bytes. `free`: for who is not root. */
 export type DiskSpace = { readonly free: number; readonly total: number }
+
+/** Of the file system of one workspace. */
+export type OwnSpace = DiskSpace & { readonly freeFiles: number }
 
 /** How much there is, and how much is left. */
 export type DiskProbe = {
@@ -14,6 +18,8 @@ export type DiskProbe = {
    */
   used(path: string, urgent: boolean, signal: AbortSignal): Promise<number>
   space(path: string): Promise<DiskSpace>
+  /** Of the file system that begins there (or where a link there leads to); `undefined` where it is root's, or nothing. */
+  own(path: string, root: string): Promise<OwnSpace | undefined>
 }
 
 const KIB = 1024
@@ -34,8 +40,21 @@ const diskUsage = async (path: string, urgent: boolean, signal: AbortSignal): Pr
   return Number.parseInt(said, 10) * KIB || 0
 }
 
+const ownSpace = async (path: string, root: string): Promise<OwnSpace | undefined> => {
+  try {
+    const [inside, outside] = await Promise.all([stat(path), stat(root)])
+    if (inside.dev === outside.dev) return undefined
+    const { bavail, blocks, bsize, ffree } = await statfs(path)
+    return { free: bavail * bsize, total: blocks * bsize, freeFiles: ffree }
+  } catch (error) {
+    if (isCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
 export const diskProbe: DiskProbe = {
   used: diskUsage,
+  own: ownSpace,
   async space(path) {
     const { bavail, blocks, bsize } = await statfs(path)
     return { free: bavail * bsize, total: blocks * bsize }

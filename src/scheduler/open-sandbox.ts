@@ -1,9 +1,9 @@
 import { chmod, mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { RESULT_TEXT, type Run } from '#contracts/run.ts'
 import { announce } from './announce-state.ts'
 import { claimSlot, type Missed } from './claim-slot.ts'
-import { EngineError, type StartResult } from './engines/engine.ts'
+import { EngineError, type SandboxSpec, type StartResult } from './engines/engine.ts'
 import { untilDone, untilEngineAnswers } from './patience.ts'
 import { type End, LOST, type Place, type Start } from './plan-sandbox.ts'
 import type { OwnedRun } from './run-ownership.ts'
@@ -11,6 +11,7 @@ import { gatewaySocket, jobLine, sandboxSpec } from './sandbox-spec.ts'
 import { settleWorkspace } from './settle-workspace.ts'
 import type { WorkerContext } from './worker-context.ts'
 import { existingRoot, prepareWorkspace } from './workspace.ts'
+import { openDisk } from './workspace-disk.ts'
 
 /** `warm`: the container was started ahead, and must show that it has got its job line. */
 export type Opened = { readonly kind: 'open'; readonly containerId: string; readonly warm: boolean } | End
@@ -61,12 +62,23 @@ const refusedEgress = ({ channel }: WorkerContext['config'], { options }: Run): 
   )
 }
 
+/** Makes the workspace ready, and says where it is when that is not its usual place. */
+const readyWorkspace = async (
+  { config }: WorkerContext,
+  run: Run,
+): Promise<Pick<SandboxSpec, 'workspace'> | undefined> => {
+  const { workspacesRoot: root, hostWorkspacesRoot, user, disk } = config
+  const place = disk.hard && disk.quotaBytes && (await openDisk({ root, run, user, bytes: disk.quotaBytes }))
+  if (place) return { workspace: { path: join(root, place), hostPath: join(hostWorkspacesRoot, place) } }
+  await prepareWorkspace(root, run.workspace_id, user)
+  return undefined
+}
+
 const startOnce = async (ctx: WorkerContext, run: Run, token: string, signal: AbortSignal): Promise<StartResult> => {
   const { config, engine } = ctx
   const { enginePatience } = config.timings
   const settled = await untilEngineAnswers(() => settleWorkspace(ctx, run, signal), enginePatience, signal)
-  if (settled) await prepareWorkspace(config.workspacesRoot, run.workspace_id, config.user)
-  const spec = sandboxSpec(run, config)
+  const spec = { ...sandboxSpec(run, config), ...(settled && (await readyWorkspace(ctx, run))) }
   return untilEngineAnswers(
     () =>
       engine.start(

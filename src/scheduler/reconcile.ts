@@ -7,6 +7,7 @@ import { clearSandbox, endRun, tidyRun } from './end-run.ts'
 import type { SandboxInfo } from './engines/engine.ts'
 import { EngineError } from './engines/engine.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
+import { sweepDisks } from './sweep-disks.ts'
 import { sweepSlots } from './sweep-slots.ts'
 import { isStale, takeUp } from './take-up.ts'
 import { ENGINE_AWAY_TEXT, timeoutText, verdictOf } from './watch.ts'
@@ -192,9 +193,9 @@ const listSandboxes = async (ctx: WorkerContext): Promise<ReadonlyMap<string, Sa
 
 const sweep = async (ctx: WorkerContext): Promise<string[]> => {
   try {
-    return await sweepSlots(ctx)
+    return [...(await sweepSlots(ctx)), ...(await sweepDisks(ctx))]
   } catch (error) {
-    ctx.log.warn({ err: error }, 'reconcile could not look after the slots; the next pass tries again')
+    ctx.log.warn({ err: error }, 'reconcile could not look after slots and mounts; the next pass tries again')
     return []
   }
 }

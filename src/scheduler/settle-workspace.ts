@@ -4,6 +4,7 @@ import { EngineError } from './engines/engine.ts'
 import { pause } from './patience.ts'
 import { bringHome } from './slot-workspace.ts'
 import type { WorkerContext } from './worker-context.ts'
+import { closeDisk } from './workspace-disk.ts'
 
 const POLL_MS = 100
 
@@ -29,8 +30,18 @@ export const settleWorkspace = async (ctx: WorkerContext, run: Run, signal: Abor
   }
 }
 
+/** What stays mounted, the next pass of `reconcile` looks at. */
+const close = async (ctx: WorkerContext, run: Run): Promise<void> => {
+  try {
+    await closeDisk(ctx.config.workspacesRoot, run)
+  } catch (err) {
+    ctx.log.warn({ err, run_id: run.run_id }, 'the disk of the workspace stays mounted')
+  }
+}
+
 /** After the run's container is gone. What cannot be brought home stays where it is, and the next start says so. */
 export const bringRunHome = async (ctx: WorkerContext, run: Run): Promise<void> => {
+  await close(ctx, run)
   for (const claim of await claimsOf(ctx.claims, run)) {
     try {
       await bringHome(ctx.config.workspacesRoot, claim)

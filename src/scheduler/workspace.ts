@@ -1,4 +1,4 @@
-import { chown, lstat, mkdir, readdir, realpath } from 'node:fs/promises'
+import { chown, lstat, mkdir, readdir, readlink, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from './engines/engine.ts'
 import { isCode } from './file-errors.ts'
@@ -14,15 +14,26 @@ export const giveAway = async (path: string, user: string): Promise<void> => {
   if (process.getuid?.() === 0 && uid !== undefined) await chown(path, uid, gid ?? uid)
 }
 
+/** Where the link of a workspace leads that lies in an image (workspace-disk.ts). */
+export const MOUNTS = join('.mgx', 'mounts')
+
+const notDirectory = async (path: string): Promise<EngineError> => {
+  const leadsTo = await readlink(path).catch(() => '')
+  return leadsTo.startsWith(`${MOUNTS}/`)
+    ? refuseWorkspace(
+        `the files of the workspace ${path} are in an image, for a hard quota`,
+        'Set AGENT_WORKSPACE_QUOTA_KIND=hard again, or copy them out of it: see docs/operations.md.',
+      )
+    : refuseWorkspace(
+        `the workspace ${path} is not a directory`,
+        'Move it away: a workspace is a plain directory, not a link or a file.',
+      )
+}
+
 /** Accepts what lies there already. One that is empty and root's was made by a worker that died before it gave it away. */
 export const takeOver = async (path: string, user: string): Promise<void> => {
   const stat = await lstat(path)
-  if (!stat.isDirectory()) {
-    throw refuseWorkspace(
-      `the workspace ${path} is not a directory`,
-      'Move it away: a workspace is a plain directory, not a link or a file.',
-    )
-  }
+  if (!stat.isDirectory()) throw await notDirectory(path)
   if (stat.uid === 0 && process.getuid?.() === 0 && (await readdir(path)).length === 0) await giveAway(path, user)
 }
 
