@@ -1,5 +1,7 @@
 import { attestationOf } from '#scheduler/attestation.ts'
-import { checkDaemon } from '#scheduler/engines/docker-check.ts'
+import { checkDisks } from '#scheduler/check-disks.ts'
+import { createDockerEngine } from '#scheduler/engines/docker.ts'
+import { checkDaemon, checkWorkspaceMapping } from '#scheduler/engines/docker-check.ts'
 import { connectDocker } from '#scheduler/engines/docker-daemon.ts'
 import { type Measured, TRIAL_LIMITS, type Trial, tryContainer } from '#scheduler/engines/docker-trial.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
@@ -88,6 +90,25 @@ const trialFindings = async (docker: Docker, worker: WorkerConfig): Promise<Find
   return [host, userFinding(trial), ...attested(trial), ...limitFindings(trial.measured)]
 }
 
+/** As the worker does it at its start. */
+const hardQuotaFindings = async (docker: Docker, worker: WorkerConfig): Promise<Finding[]> => {
+  if (!worker.disk.hard) return []
+  const { installation, image, workspacesRoot: root, hostWorkspacesRoot: hostRoot } = worker
+  const engine = createDockerEngine({ docker, installation, image, log: { warn() {} } })
+  const bytes = await checkDisks({
+    root,
+    hostRoot,
+    engineId: await engine.engineId(),
+    sees: (inside, outside) => checkWorkspaceMapping({ docker, installation, image, root: inside, hostRoot: outside }),
+  })
+  return [
+    ok(
+      'hard quota',
+      `a disk of 16 MB can be made, mounted and seen by the daemon; it has ${megabytes(bytes)} for files`,
+    ),
+  ]
+}
+
 /** The daemon, and what a container of it really holds. The second part only where the first has nothing to mend. */
 export const dockerChecks = (worker: WorkerConfig): readonly Check[] => [
   {
@@ -97,7 +118,7 @@ export const dockerChecks = (worker: WorkerConfig): readonly Check[] => [
       const docker = connectDocker({})
       const daemon = await daemonFindings(docker, worker)
       try {
-        return [...daemon, ...(await trialFindings(docker, worker))]
+        return [...daemon, ...(await trialFindings(docker, worker)), ...(await hardQuotaFindings(docker, worker))]
       } catch (error) {
         const { remediation, message } = error as { remediation?: string; message: string }
         return [...daemon, failure('container', message, remediation ?? 'See the log of the daemon.')]

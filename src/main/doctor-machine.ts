@@ -66,7 +66,7 @@ const workspaces = async (root: string, disk: DiskLimits): Promise<Finding[]> =>
   return [
     ok('workspaces', `${root}, directories can be made and moved`),
     await spaceFinding(root, disk.reserveBytes),
-    await quotaFinding(root, disk.quotaBytes),
+    await quotaFinding(root, disk),
   ]
 }
 
@@ -85,13 +85,14 @@ const fileSystemOf = async (root: string): Promise<FileSystem | undefined> => {
   return above.sort((a, b) => a.path.length - b.path.length).at(-1)
 }
 
-const quotaFinding = async (root: string, quota: number | undefined): Promise<Finding> => {
+const quotaFinding = async (root: string, { quotaBytes: quota, hard }: DiskLimits): Promise<Finding> => {
   const found = await fileSystemOf(root).catch(() => undefined)
   const disk = found === undefined ? 'this file system' : `${found.kind} at ${found.path}`
   const able = /prjquota|pquota/.test(found?.options ?? '')
-    ? 'could hold project quotas, which mgx does not use yet'
+    ? 'could hold project quotas, which mgx does not use'
     : 'holds none itself'
-  if (quota !== undefined) return ok('workspace quota', `${megabytes(quota)}, watched by the worker; ${disk} ${able}`)
+  const held = hard ? 'hard, by an image for each workspace' : 'watched by the worker'
+  if (quota !== undefined) return ok('workspace quota', `${megabytes(quota)}, ${held}; ${disk} ${able}`)
   const remedy = 'Set AGENT_WORKSPACE_QUOTA (such as 5g): one session can otherwise use all but AGENT_DISK_RESERVE.'
   return warning('workspace quota', `none; ${disk} ${able}`, remedy)
 }

@@ -15,10 +15,14 @@ const TOOL_MS = 120_000
 /** Nothing of ours: neither a PATH that somebody chose nor the keys in our environment. */
 const ENV = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
 
+/** Exit code of e2fsck(8): something was wrong, and is no more. */
+const CORRECTED = 1
+
 const PACKAGES = 'e2fsprogs and util-linux'
 
 /** What the tool said, in one line. */
-const sentence = (program: string, error: unknown): string => {
+const sentence = (args: readonly string[], error: unknown): string => {
+  const program = args[0] === 'flock' ? args[4] : args[0]
   if (isCode(error, 'ENOENT')) return `${program} is not installed (packages ${PACKAGES})`
   const { stderr = '', message } = error as { stderr?: string; message: string }
   return `${program}: ${(stderr.trim() || message).split('\n').join(' ')}`
@@ -28,7 +32,7 @@ const tool = async (program: string, ...args: string[]): Promise<string> => {
   try {
     return (await run(program, args, { env: ENV, timeout: TOOL_MS })).stdout.trim()
   } catch (error) {
-    throw new Error(sentence(program, error), { cause: error })
+    throw new Error(sentence([program, ...args], error), { cause: error })
   }
 }
 
@@ -48,7 +52,7 @@ const locked = async (image: string, program: string, ...args: string[]): Promis
 const MAKE = ['-q', '-F', '-m', '0', '-i', '8192', '-E']
 const LAZY = 'lazy_itable_init=1,lazy_journal_init=1,nodiscard'
 
-/** `discard`: what is deleted inside is given back outside. A disk that fails stops the writing instead of mixing it up. */
+/** `discard`: what is deleted inside is given back outside, within seconds. A disk that fails stops the writing instead of mixing it up. */
 const MOUNT = 'loop,nosuid,nodev,noatime,discard,errors=remount-ro'
 
 /**
@@ -99,12 +103,19 @@ export const mountImage = async (image: string, directory: string, mode: number)
   await finish(directory, mode)
 }
 
+/** What was deleted last would stay outside; and nothing is given back that the journal does not say is free. */
+const giveBack = async (directory: string): Promise<void> => {
+  await tool('sync', '--file-system', directory)
+  await tool('fstrim', directory)
+}
+
 /**
  * Unmounts and removes the directory; what is there without being mounted stays. Containers that have it keep it until they are gone,
  * and so does somebody's shell: the loop device goes with the last of them.
  */
 export const unmountImage = async (image: string, directory: string): Promise<void> => {
   if (await isMounted(directory)) {
+    await giveBack(directory).catch(() => {})
     const umount = ['umount', '--lazy', directory] as const
     await locked(image, ...umount).catch((error: unknown) => {
       if (!isCode(error, 'ENOENT')) throw error
@@ -128,14 +139,22 @@ const sizeInside = async (image: string): Promise<number> => {
   return blocks * 2 ** (10 + buffer.readUInt32LE(SUPER.logBlockSize))
 }
 
-/** True when the file system in it is smaller than asked, by more than the rest that mkfs leaves over. */
-export const isSmaller = async (image: string, bytes: number): Promise<boolean> =>
-  (await sizeInside(image)) < bytes - 4 * 1024 ** 2
+/** What mkfs leaves over at the end, at most, and is no reason to grow again. */
+const REST = 4 * 1024 ** 2
 
-/** Grows a mounted one to that size; never shrinks. Can be done again after it was interrupted. */
-export const growImage = async (image: string, directory: string, bytes: number): Promise<void> => {
+const isAttached = async (image: string): Promise<boolean> => (await tool('losetup', '--associated', image)) !== ''
+
+/**
+ * Lets the file system in an image grow to that size, while it is mounted nowhere; never shrinks. Growing a mounted one would need
+ * CAP_SYS_RESOURCE besides. Where somebody still has it (a container that leaves, a shell), it stays as it is this time. Can be done
+ * again after it was interrupted.
+ */
+export const growImage = async (image: string, bytes: number): Promise<void> => {
+  if ((await sizeInside(image)) >= bytes - REST || (await isAttached(image))) return
   if ((await stat(image)).size < bytes) await truncate(image, bytes)
-  const device = await tool('findmnt', '--noheadings', '--output', 'SOURCE', '--mountpoint', directory)
-  await locked(image, 'losetup', '--set-capacity', device)
-  await locked(image, 'resize2fs', device)
+  // Nothing is resized that was not checked. Both refuse, holding the lock, what has been mounted meanwhile.
+  await locked(image, 'e2fsck', '-f', '-p', image).catch((error: unknown) => {
+    if ((error as { cause?: { code?: unknown } }).cause?.code !== CORRECTED) throw error
+  })
+  await locked(image, 'resize2fs', image)
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { lstat, mkdir, readdir, readlink, rename, rmdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { growImage, isMounted, isSmaller, makeImage, mountImage, unmountImage } from './disk-image.ts'
+import { growImage, isMounted, makeImage, mountImage, unmountImage } from './disk-image.ts'
 import type { EngineError } from './engines/engine.ts'
 import { isCode } from './file-errors.ts'
 import { existingRoot, MOUNTS, OWNER_ONLY, refuseWorkspace } from './workspace.ts'
@@ -66,9 +66,8 @@ const open = async (root: string, { run, user, bytes }: DiskFor): Promise<string
   const directory = join(root, place)
   for (const each of [IMAGES, MOUNTS]) await mkdir(join(root, each), { recursive: true, mode: 0o755 })
   if ((await statOf(image)) === undefined) await makeImage(image, join(root, MOUNTS), bytes, user)
-  const isShort = await isSmaller(image, bytes)
+  else await growImage(image, bytes)
   await mountImage(image, directory, OWNER_ONLY)
-  if (isShort) await growImage(image, directory, bytes)
   await pointTo(root, join(root, run.workspace_id), place)
   return place
 }

@@ -6,8 +6,8 @@ export type TestServer = {
   readonly url: string
   /** Where the workspaces are. */
   readonly root: string
-  /** Ends it as a signal would, and starts it again on the same data. */
-  restart(): Promise<TestServer>
+  /** Ends it as a signal would, and starts it again on the same data, with what differs in its environment. */
+  restart(more?: Readonly<Record<string, string>>): Promise<TestServer>
 }
 
 export type Accepted = { readonly run_id: string; readonly events_url: string }

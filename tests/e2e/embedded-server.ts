@@ -25,9 +25,9 @@ export const openServer = async (
     await close()
     if (env.ENGINE === 'docker') await removeContainers(installation)
   })
-  const restart = async () => {
+  const restart = async (more = {}) => {
     await close()
-    return openServer(t, { ...env, WORKSPACES_ROOT: root })
+    return openServer(t, { ...env, ...more, WORKSPACES_ROOT: root })
   }
   return { root, url: server.url, restart }
 }

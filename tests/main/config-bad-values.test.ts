@@ -35,6 +35,7 @@ describe('bad values', () => {
     ['AGENT_CONTAINER_CPU_QUOTA', '0'],
     ['AGENT_CONTAINER_PIDS_LIMIT', '-1'],
     ['AGENT_TMP_SIZE', 'much'],
+    ['AGENT_WORKSPACE_QUOTA_KIND', 'firm'],
     ['AGENT_TASK_TIMEOUT_SECONDS', '90000'],
     ['AGENT_MAX_STEPS', '0'],
     ['AGENT_CHANNEL', 'tunnel'],

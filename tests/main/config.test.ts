@@ -200,6 +200,27 @@ describe('rules between variables', () => {
   })
 })
 
+describe('a hard quota', () => {
+  const HARD = { AGENT_WORKSPACE_QUOTA: '5g', AGENT_WORKSPACE_QUOTA_KIND: 'hard' }
+
+  test('is asked for; without, it is soft', () => {
+    assert.deepEqual(worker(HARD).worker.disk, { quotaBytes: 5 * 1024 ** 3, reserveBytes: 512 * 1024 ** 2, hard: true })
+    assert.equal(worker({ AGENT_WORKSPACE_QUOTA: '5g' }).worker.disk.hard, undefined)
+  })
+
+  test('needs a size, Docker, and root', () => {
+    const refused = (env: Record<string, string>, uid = 0) =>
+      onlyLine(() => worker({ ...HARD, ...env }, { uid, gid: uid }))
+    const line = /^AGENT_WORKSPACE_QUOTA_KIND=hard: needs /
+    for (const said of [refused({ AGENT_WORKSPACE_QUOTA: '' }), refused({ ENGINE: 'process' }), refused({}, 1000)]) {
+      assert.match(said, line)
+    }
+    assert.match(refused({}, 1000), /root.* or take soft/)
+    const kubernetes = { ENGINE: 'kubernetes', GATEWAY_TCP_PORT: '8100', GATEWAY_TCP_URL: 'http://10.0.0.7:8100' }
+    assert.match(refused(kubernetes), /ENGINE=docker, not kubernetes/)
+  })
+})
+
 describe('Kubernetes', () => {
   const KUBERNETES = { ENGINE: 'kubernetes', GATEWAY_TCP_PORT: '8100', GATEWAY_TCP_URL: 'http://10.0.0.7:8100' }
 
