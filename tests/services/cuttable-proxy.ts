@@ -6,6 +6,10 @@ export type CuttableProxy = AsyncDisposable & {
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>
   restore(): Promise<void>
+  /** Breaks every connection; new ones are well. */
+  drop(): void
+  /** Every connection there is stays open, and nothing comes through it any more, not even its end. New ones are well. */
+  hang(): void
 }
 
 /** @param at a path, or an address whose port is free (`freePort`) and stays the proxy's over its cuts */
@@ -38,13 +42,19 @@ export const openCuttableProxy = async (
     await new Promise<void>((resolve, reject) => next.once('error', reject).listen(where, resolve))
     server = next
   }
+  const drop = (): void => {
+    for (const socket of open) socket.destroy()
+  }
   const cut = async (): Promise<void> => {
     const closing = server
     server = undefined
-    for (const socket of open) socket.destroy()
+    drop()
     if (closing) await new Promise((resolve) => closing.close(resolve))
     if (typeof at === 'string') await rm(at, { force: true })
   }
+  const hang = (): void => {
+    for (const socket of open) socket.unpipe().pause()
+  }
   await restore()
-  return { cut, restore, [Symbol.asyncDispose]: cut }
+  return { cut, restore, drop, hang, [Symbol.asyncDispose]: cut }
 }

@@ -94,8 +94,8 @@ export class EngineError extends Error {
  *   Rejects with `EngineError`, or with `signal.reason`, having left nothing behind as far as the engine answers.
  * `find`: the run's container, or `undefined`; rejects with `engine_unavailable` when the engine does not answer.
  * `logs`: stdout and stderr as they come, from the first byte, until exit or `signal` (ends quietly); a slow reader slows
- *   the reading. The same bytes in the same order when read again. Nothing for an unknown run. Rejects with
- *   `engine_unavailable` when the connection breaks: read again from the first byte.
+ *   the reading. The same bytes in the same order when read again. Nothing for an unknown run. When the connection breaks it
+ *   rejects with `engine_unavailable` (read again from the first byte), or goes on by itself where it was.
  * `wait`: how it ended, as a value; `lost` when the engine knows it no more, or nobody has started it in time; `unproven` with
  *   it where that is no proof of its death: its node does not answer, or it vanished.
  *   Rejects when the engine does not answer (`engine_unavailable`) or `signal` aborts (`signal.reason`).

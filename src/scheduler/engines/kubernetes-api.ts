@@ -91,35 +91,56 @@ const refusalOf = (status: number, text: string): ApiRefusal => {
   }
 }
 
-type Send = { readonly method: string; readonly path: string; readonly type: string; readonly body?: unknown }
+type Send = {
+  readonly method: string
+  readonly path: string
+  readonly type: string
+  readonly body?: unknown
+  /** On a connection of its own: it keeps that for itself, and must not wait for one that died without a word. */
+  readonly isLong?: boolean
+}
 
-/** The head of an answer. A connection that was kept and turns out to be dead is replaced once, where that is harmless. */
+type Opened = { readonly response: IncomingMessage } | { readonly error: Error; readonly isStale: boolean }
+
+const openOnce = async (
+  kc: Credentials,
+  agents: Agents,
+  { method, path, type, body, isLong }: Send,
+  signal: AbortSignal,
+): Promise<Opened> => {
+  const { server, secure, options } = await targetOf(kc, agents, isLong)
+  const sent = body === undefined ? undefined : JSON.stringify(body)
+  const headers = {
+    ...options.headers,
+    accept: 'application/json, */*',
+    ...(sent !== undefined && { 'content-type': type, 'content-length': Buffer.byteLength(sent) }),
+  }
+  return new Promise((resolve) => {
+    const url = new URL(server.pathname.replace(/\/$/, '') + path, server)
+    const open = secure ? httpsRequest : httpRequest
+    const request = open(url, { ...options, method, headers, signal })
+    request.once('response', (response) => resolve({ response }))
+    request.on('error', (error: NodeJS.ErrnoException) =>
+      resolve({ error, isStale: request.reusedSocket && error.code === 'ECONNRESET' }),
+    )
+    request.end(sent)
+  })
+}
+
+/**
+ * The head of an answer. A connection that was kept and turns out to be dead is replaced, where that is harmless, by a new one:
+ * the others that were kept may be as dead.
+ */
 const openAnswer = async (
   kc: Credentials,
   agents: Agents,
   send: Send,
   signal: AbortSignal,
 ): Promise<IncomingMessage> => {
-  const { server, secure, options } = await targetOf(kc, agents)
-  const body = send.body === undefined ? undefined : JSON.stringify(send.body)
-  const headers = {
-    ...options.headers,
-    accept: 'application/json, */*',
-    ...(body !== undefined && { 'content-type': send.type, 'content-length': Buffer.byteLength(body) }),
+  let answer = await openOnce(kc, agents, send, signal)
+  if ('error' in answer && answer.isStale && send.method !== 'POST') {
+    answer = await openOnce(kc, agents, { ...send, isLong: true }, signal)
   }
-  const once = () =>
-    new Promise<{ response: IncomingMessage } | { error: Error; stale: boolean }>((resolve) => {
-      const url = new URL(server.pathname.replace(/\/$/, '') + send.path, server)
-      const open = secure ? httpsRequest : httpRequest
-      const request = open(url, { ...options, method: send.method, headers, signal })
-      request.once('response', (response) => resolve({ response }))
-      request.on('error', (error: NodeJS.ErrnoException) =>
-        resolve({ error, stale: request.reusedSocket && error.code === 'ECONNRESET' }),
-      )
-      request.end(body)
-    })
-  let answer = await once()
-  if ('error' in answer && answer.stale && send.method !== 'POST') answer = await once()
   if ('response' in answer) return answer.response
   signal.throwIfAborted()
   throw answer.error
@@ -136,7 +157,7 @@ type Agents = { readonly http: Agent; readonly https: HttpsAgent }
 type Target = { readonly server: URL; readonly secure: boolean; readonly options: RequestOptions }
 
 /** Address and credentials as they are now. */
-const targetOf = async (kc: Credentials, agents: Agents): Promise<Target> => {
+const targetOf = async (kc: Credentials, agents: Agents, isLong = false): Promise<Target> => {
   const cluster = kc.getCurrentCluster()
   if (cluster === null) throw new NoCredentials('the kubeconfig names no cluster')
   const server = new URL(cluster.server)
@@ -148,15 +169,22 @@ const targetOf = async (kc: Credentials, agents: Agents): Promise<Target> => {
     throw new NoCredentials(error)
   }
   // The library's own agent keeps no connection, and so would shake hands anew for each of a run's ten calls.
-  if (cluster.proxyUrl === undefined) options.agent = secure ? agents.https : agents.http
+  if (cluster.proxyUrl === undefined) options.agent = isLong ? false : secure ? agents.https : agents.http
   return { server, secure, options }
 }
 
-/** Gives up after 20 s, unless `done` was called. */
-const patience = (signal?: AbortSignal) => {
+/** Kept connections that nobody uses: where one was dead, the others are. */
+const dropIdle = ({ http, https }: Agents): void => {
+  const idle = [...Object.values(http.freeSockets), ...Object.values(https.freeSockets)]
+  for (const socket of idle.flatMap((some) => some ?? [])) socket.destroy()
+}
+
+/** Gives up after 20 s, unless it is disposed before. */
+const patience = (agents: Agents, signal?: AbortSignal) => {
   const limit = new AbortController()
   const timer = setTimeout(() => {
     limit.abort(new DOMException(`no answer within ${CALL_MS / 1000} s`, 'TimeoutError'))
+    dropIdle(agents)
   }, CALL_MS)
   return {
     signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
@@ -193,7 +221,7 @@ export const createKubernetesApi = (
   const options = { keepAlive: true, timeout: IDLE_MS, scheduling: 'lifo' } as const
   const agents: Agents = { http: new Agent(options), https: new HttpsAgent(options) }
   const answerTo = async <T>(send: Send, outer?: AbortSignal): Promise<T> => {
-    using limit = patience(outer)
+    using limit = patience(agents, outer)
     const response = await openAnswer(kc, agents, send, limit.signal)
     const text = await readText(response)
     const status = response.statusCode ?? 0
@@ -204,8 +232,8 @@ export const createKubernetesApi = (
     namespace,
     call: (request, signal) => answerTo(toSend(namespace, request), signal),
     async stream(request, signal) {
-      using limit = patience(signal)
-      const response = await openAnswer(kc, agents, toSend(namespace, request), limit.signal)
+      using limit = patience(agents, signal)
+      const response = await openAnswer(kc, agents, { ...toSend(namespace, request), isLong: true }, limit.signal)
       const status = response.statusCode ?? 0
       if (status >= 300) throw refusalOf(status, await readText(response))
       return response

@@ -2,10 +2,22 @@ import { LABELS } from '#contracts/labels.ts'
 import type { SandboxInfo, SandboxRef } from './engine.ts'
 import { ApiRefusal, type ApiRequest, type KubernetesApi } from './kubernetes-api.ts'
 import { callError } from './kubernetes-errors.ts'
+import { createPodFeed, type PodFeed } from './kubernetes-feed.ts'
 import { labelValue } from './kubernetes-names.ts'
 
-/** The API server, and whose pods we may touch. */
-export type Cluster = { readonly api: KubernetesApi; readonly installation: string }
+/** The API server, whose pods we may touch, and what happens to them. */
+export type Cluster = { readonly api: KubernetesApi; readonly installation: string; readonly feed: PodFeed }
+
+const selectorOf = (labels: readonly (readonly [string, string])[]): string => {
+  const pairs = labels.map(([key, value]) => `${key}=${labelValue(value)}`)
+  return [`${LABELS.managed}=true`, LABELS.run, ...pairs].join(',')
+}
+
+export const createCluster = (api: KubernetesApi, installation: string): Cluster => ({
+  api,
+  installation,
+  feed: createPodFeed(api, selectorOf([[LABELS.installation, installation]])),
+})
 
 export type ContainerState = {
   readonly waiting?: { readonly reason?: string; readonly message?: string }
@@ -86,9 +98,7 @@ export const listPods = async (
   signal?: AbortSignal,
 ): Promise<Pod[]> => {
   const wanted = Object.entries({ [LABELS.installation]: cluster.installation, ...ids })
-  const labels = wanted.map(([key, value]) => `${key}=${labelValue(value)}`)
-  const labelSelector = [`${LABELS.managed}=true`, LABELS.run, ...labels].join(',')
-  const request = { resource: 'pods', verb: 'list', query: { labelSelector } } as const
+  const request = { resource: 'pods', verb: 'list', query: { labelSelector: selectorOf(wanted) } } as const
   const { items } = await ask<{ items: Pod[] }>(cluster, request, signal)
   return items.filter((pod) => wanted.every(([key, value]) => annotation(pod, key) === value))
 }

@@ -20,8 +20,9 @@ const UNSTARTED_MS = 5_000
 /** A runner that has not read its line by then has left (it waits 10 s); its exit says so. */
 const LINE_MS = 15_000
 
-/** While a pod does not run yet its node's notes are read this often. */
+/** While a pod does not run yet its node's notes are read this often, and ever less: a hundred may wait at once. */
 const PENDING_ROUND_SECONDS = 2
+const LONGEST_ROUND_SECONDS = 15
 
 /** Bytes of one message on the connection to standard input. */
 const PIECE = 32 * 1024
@@ -107,10 +108,12 @@ const untilRunning = async (
   patience: Patience,
 ): Promise<Pod> => {
   const since = Date.now()
-  for await (const { pod, gone } of watchPod(cluster, made.metadata, signal, () => PENDING_ROUND_SECONDS)) {
+  const waitedSeconds = () => (Date.now() - since) / 1000
+  const rounds = () => Math.min(Math.max(PENDING_ROUND_SECONDS, waitedSeconds() / 4), LONGEST_ROUND_SECONDS)
+  for await (const { pod, gone } of watchPod(cluster, made.metadata, signal, rounds)) {
     if (gone || pod === undefined) throw goneError(spec)
     if (isRunning(pod)) return pod
-    const waited = Date.now() - since
+    const waited = waitedSeconds() * 1000
     const notes = waited < PENDING_ROUND_SECONDS * 1000 ? [] : await notesOf(cluster, pod, signal)
     const obstacle = obstacleOf(pod, notes, waited, patience, new Date())
     if (obstacle) throw obstacle

@@ -7,7 +7,7 @@ import { removePods, stopPods } from './kubernetes-end.ts'
 import { podLogs } from './kubernetes-logs.ts'
 import type { PodSettings } from './kubernetes-manifest.ts'
 import { DEFAULT_PATIENCE, type Patience } from './kubernetes-obstacles.ts'
-import { ask, type Cluster, listPods, type Pod, podsOf, toInfo } from './kubernetes-pods.ts'
+import { ask, type Cluster, createCluster, listPods, type Pod, podsOf, toInfo } from './kubernetes-pods.ts'
 import { startPod } from './kubernetes-start.ts'
 import { hasStarted, isRunning } from './kubernetes-state.ts'
 import { waitForPod } from './kubernetes-wait.ts'
@@ -26,7 +26,7 @@ const infoOf = (pod: Pod): SandboxInfo => toInfo(pod, { running: isRunning(pod),
 const lazily = (options: KubernetesEngineOptions): (() => Promise<Cluster>) => {
   let known: Promise<Cluster> | undefined
   return () => {
-    known ??= connectKubernetes(options).then((api) => ({ api, installation: options.installation }))
+    known ??= connectKubernetes(options).then((api) => createCluster(api, options.installation))
     known.catch(() => {
       known = undefined
     })

@@ -7,7 +7,7 @@ import { createKubernetesEngine, type KubernetesEngineOptions } from '#scheduler
 import type { EngineBench } from '../../conformance/engine-bench.ts'
 import { toShell } from '../../conformance/shell-runner.ts'
 import { freePort } from '../../helpers.ts'
-import { openCuttableProxy } from '../../services/cuttable-proxy.ts'
+import { type CuttableProxy, openCuttableProxy } from '../../services/cuttable-proxy.ts'
 import { openDocker } from '../../services/docker.ts'
 import {
   type Admin,
@@ -48,6 +48,8 @@ export type KubernetesBench = EngineBench & {
   readonly installation: string
   /** Of the user that the engine is. */
   readonly kubeconfig: string
+  /** Between the engine and the API server. */
+  readonly proxy: CuttableProxy
   /** One more engine on the same pods, with what differs. */
   open(more?: Partial<KubernetesEngineOptions>): SandboxEngine
 }
@@ -86,6 +88,7 @@ export const openKubernetesBench = async (
     ns,
     installation,
     kubeconfig,
+    proxy,
     image,
     open,
     reopen: open,
