@@ -2,10 +2,11 @@
  * The whole of `make test`: `node tests/run.ts [filter...]`, where a filter is a file or a part of its path.
  * Its last line is always `N passed, N failed, N skipped`; exit code 1 when a test failed or none ran.
  */
+import { startCluster } from './runner/cluster.ts'
 import { execute } from './runner/execute.ts'
 import { needsOf } from './runner/needs.ts'
 import { secondTry } from './runner/second-try.ts'
-import { selectFiles } from './runner/select.ts'
+import { groupsOf, selectFiles } from './runner/select.ts'
 import { setUp } from './runner/set-up.ts'
 import { summaryLine, type Tally } from './runner/tally.ts'
 
@@ -21,7 +22,12 @@ const main = async (filters: readonly string[], signal: AbortSignal): Promise<Ta
   const stack = new AsyncDisposableStack()
   try {
     Object.assign(process.env, await setUp(stack, needsOf(files)))
-    const tallies = await execute(files, { ...OPTIONS, signal })
+    const { first, onCluster } = groupsOf(files, (file) => needsOf([file]).kubernetes)
+    const tallies = await execute(first, { ...OPTIONS, signal })
+    if (onCluster.length > 0) Object.assign(process.env, await startCluster(stack))
+    for (const group of onCluster) {
+      for (const [file, tally] of await execute(group, { ...OPTIONS, signal })) tallies.set(file, tally)
+    }
     return [...(await secondTry(tallies, { ...OPTIONS, signal })).values()]
   } catch (error) {
     console.error('the set-up failed:', error)

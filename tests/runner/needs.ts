@@ -6,6 +6,7 @@ export type Needs = {
   readonly redis: boolean
   readonly docker: boolean
   readonly image: boolean
+  readonly kubernetes: boolean
 }
 
 /** Which services the tests use, seen from what they import. */
@@ -17,6 +18,7 @@ export const needsOf = (files: readonly string[]): Needs => {
     redis: uses('redis'),
     docker: uses('docker') || uses('image'),
     image: uses('image'),
+    kubernetes: uses('kubernetes'),
   }
 }
 

@@ -89,7 +89,7 @@ describe('what the runner reads from imports', () => {
 
   it('starts only the services that a file reaches', () => {
     const needs = needsOf([join(ROOT, 'tests/services/services.test.ts')])
-    assert.deepEqual(needs, { mongodb: true, redis: true, docker: true, image: false })
+    assert.deepEqual(needs, { mongodb: true, redis: true, docker: true, image: false, kubernetes: false })
     assert.equal(needsOf([join(ROOT, 'tests/helpers.ts')]).docker, false)
   })
 })

@@ -22,3 +22,23 @@ export const selectFiles = (filters: readonly string[]): string[] => {
     .map((file) => join(ROOT, file))
   return [...new Set([...named, ...matching])].sort((a, b) => rank(a) - rank(b))
 }
+
+/** It takes the cluster's only node away. */
+const ALONE = ['tests/scheduler/engines/kubernetes-lost-node.test.ts']
+
+/**
+ * What runs together, one group after the other. Tests on a cluster come last, so that it only takes from this machine what is
+ * needed then; and each of those that others cannot stand has a group of its own.
+ */
+export const groupsOf = (
+  files: readonly string[],
+  onCluster: (file: string) => boolean,
+): { readonly first: readonly string[]; readonly onCluster: readonly (readonly string[])[] } => {
+  const isAlone = (file: string) => ALONE.includes(relative(ROOT, file))
+  const clustered = files.filter(onCluster)
+  const groups = [clustered.filter((file) => !isAlone(file)), ...clustered.filter(isAlone).map((file) => [file])]
+  return {
+    first: files.filter((file) => !clustered.includes(file)),
+    onCluster: groups.filter(({ length }) => length > 0),
+  }
+}
