@@ -22,6 +22,15 @@ type Line = Pick<WaitingLine, 'follow'>
 
 const queuedOf = (run: Run | undefined) => (run?.state === 'queued' ? { queued: run.run_id } : {})
 
+/** All of this run, from where it begins in the log to its `finish`. Reads nothing: nothing of it was seen yet. */
+export const watchWhole = (run: Run, after: number): Watch => ({
+  sessionId: run.session_id,
+  after,
+  runId: run.run_id,
+  until: run.run_id,
+  ...queuedOf(run),
+})
+
 /**
  * The log up to and with this run's `finish`; `only` leaves the session's other runs out.
  * @returns undefined when nothing can come: the `finish` lies at or before `asked`

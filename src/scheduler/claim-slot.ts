@@ -3,7 +3,7 @@ import type { WarmMiss } from '#contracts/warm.ts'
 import { announce } from './announce-state.ts'
 import { type Claim, writeClaim } from './claims.ts'
 import type { WarmSlot } from './engines/warm-engine.ts'
-import { type LookAhead, lookAhead } from './look-ahead.ts'
+import { type LookAhead, lookAround } from './look-ahead.ts'
 import { CALM_MS, pause } from './patience.ts'
 import type { OwnedRun } from './run-ownership.ts'
 import { jobLine } from './sandbox-spec.ts'
@@ -33,8 +33,17 @@ const together = async (work: readonly Promise<unknown>[]): Promise<void> => {
   await Promise.all(work)
 }
 
-/** The slot, what its runner will be told, and what was seen before. */
-export type Offer = { readonly slot: WarmSlot; readonly token: string; readonly ahead: Promise<LookAhead> | undefined }
+/** The slot, what its runner will be told, what was asked before, and the run's gateway, which must be there before the line. */
+export type Offer = {
+  readonly slot: WarmSlot
+  readonly token: string
+  readonly ahead: Promise<LookAhead> | undefined
+  readonly served: { readonly end: Promise<unknown> }
+}
+
+const listening = async ({ end }: Offer['served']): Promise<void> => {
+  if ((await end) !== undefined) throw new Error('its gateway cannot listen')
+}
 
 /**
  * The claim itself, in this order: journal, run document (who has lost the run stops here), workspace, job line. Whoever dies
@@ -43,21 +52,23 @@ export type Offer = { readonly slot: WarmSlot; readonly token: string; readonly 
 const claim = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  { slot, token, ahead }: Offer,
+  { slot, token, served, ...offer }: Offer,
   made: Claim,
   signal: AbortSignal,
 ): Promise<WarmMiss | undefined> => {
   const { config, engine } = ctx
   const { run } = owned
   const { containerId } = slot
-  const { key, isFree } = await (ahead ?? lookAhead(ctx, run))
+  const ahead = offer.ahead ?? lookAround(ctx, run)
+  // None of them needs another: a slot that is not used after all is given up, whatever its journal says.
+  await together([writeClaim(config.workspacesRoot, made), ahead, listening(served)])
+  const { key, isFree } = await ahead
   if (key !== slot.key) return 'image_changed'
   if (!isFree) return 'workspace_busy'
-  const store = async () => {
-    await writeClaim(config.workspacesRoot, made)
-    await owned.update({ state: 'running', container_id: containerId })
-  }
-  await together([store(), announce(ctx, run, ['starting', 'running'], { reason: 'warm' }, signal)])
+  await together([
+    owned.update({ state: 'running', container_id: containerId }),
+    announce(ctx, run, ['starting', 'running'], { reason: 'warm' }, signal),
+  ])
   await handOver(config.workspacesRoot, made, config.user)
   signal.throwIfAborted()
   await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))

@@ -38,16 +38,33 @@ const gatewayError = (root: string, cause: unknown): EngineError =>
     { cause },
   )
 
-/** Serves the run's gateway where its runner will look for it; nothing in the direct channel on an open network. */
-export const serveGateway = async (ctx: WorkerContext, run: Run, place: Place): Promise<AsyncDisposable | End> => {
+export type Served = AsyncDisposable & {
+  /** Why it cannot listen, once that is known. */
+  readonly end: Promise<End | undefined>
+}
+
+/** Begins to serve the run's gateway where its runner will look for it; nothing in the direct channel on an open network. */
+export const serveGateway = (ctx: WorkerContext, run: Run, place: Place): Served => {
   const root = ctx.config.workspacesRoot
   const socket = gatewaySocket(ctx.config, place.gatewayOf)
-  try {
-    // A slot's is there: it is mounted.
-    if (socket !== undefined && place.slot === undefined) await makeGatewayDir(root, dirname(socket))
-    return (await ctx.gateway?.serve(run, socket)) ?? { async [Symbol.asyncDispose]() {} }
-  } catch (error) {
-    return endOf(error instanceof EngineError ? error : gatewayError(root, error))
+  const stack = new AsyncDisposableStack()
+  const serve = async (): Promise<End | undefined> => {
+    try {
+      // A slot's is there: it is mounted.
+      if (socket !== undefined && place.slot === undefined) await makeGatewayDir(root, dirname(socket))
+      stack.use(await ctx.gateway?.serve(run, socket))
+      return undefined
+    } catch (error) {
+      return endOf(error instanceof EngineError ? error : gatewayError(root, error))
+    }
+  }
+  const end = serve()
+  return {
+    end,
+    async [Symbol.asyncDispose]() {
+      await end
+      await stack.disposeAsync()
+    },
   }
 }
 
@@ -136,6 +153,7 @@ const open = (
   ctx: WorkerContext,
   owned: OwnedRun,
   { plan, slot }: Place,
+  served: Served,
   signal: AbortSignal,
 ): Promise<Opened | Missed> => {
   if (plan.kind === 'start') {
@@ -146,21 +164,25 @@ const open = (
     }
     return slot === undefined
       ? start(ctx, owned, plan, signal)
-      : claimSlot(ctx, owned, { slot, token: plan.token, ahead: plan.ahead }, signal)
+      : claimSlot(ctx, owned, { slot, token: plan.token, ahead: plan.ahead, served }, signal)
   }
   return Promise.resolve({ kind: 'open', containerId: plan.containerId, warm: plan.slot !== undefined })
 }
 
 const reasonOf = ({ plan }: Place): string => (plan.kind === 'adopt' ? 'adopted' : 'cold')
 
-/** Carries the plan out. Rejects only when `signal` aborts or the run is lost to another owner. */
+/**
+ * Carries the plan out. Rejects only when `signal` aborts or the run is lost to another owner.
+ * @param served the gateway, which a claim waits for
+ */
 export const openSandbox = async (
   ctx: WorkerContext,
   owned: OwnedRun,
   place: Place,
+  served: Served,
   signal: AbortSignal,
 ): Promise<Opened | Missed> => {
-  const opened = await open(ctx, owned, place, signal)
+  const opened = await open(ctx, owned, place, served, signal)
   if (place.plan.kind === 'start') noteStart(ctx, owned.run, place, opened)
   // A claim has stored and said it, before the agent could say anything.
   if (opened.kind !== 'open' || place.slot !== undefined) return opened

@@ -7,12 +7,12 @@ import { createChooseRun } from './choose-run.ts'
 import type { Missed } from './claim-slot.ts'
 import { endRun, tidyRun } from './end-run.ts'
 import { startLogPump } from './log-pump.ts'
-import { lookAhead } from './look-ahead.ts'
 import type { Opened } from './open-sandbox.ts'
 import { openSandbox, serveGateway } from './open-sandbox.ts'
 import { CALM_MS, pause, untilDone, within } from './patience.ts'
 import { choosePlace, type End, LOST, type Plan, planSandbox, renewToken } from './plan-sandbox.ts'
 import { holdRun, type OwnedRun } from './run-ownership.ts'
+import type { FirstTakeUp } from './take-up.ts'
 import {
   askEngine,
   type EngineHealth,
@@ -88,13 +88,11 @@ const calm = async ({ ctx, decided, signal }: Watch): Promise<void> => {
 const liveInSandbox = async (watch: Watch, plan: Exclude<Plan, End>): Promise<JobOutcome | NoJob | Missed> => {
   const { ctx, owned } = watch
   const place = choosePlace(ctx, owned.run, plan)
-  const gateway = await serveGateway(ctx, owned.run, place)
-  if ('kind' in gateway) {
-    if (place.slot) ctx.pool?.putBack(place.slot)
-    return await endRun(ctx, owned, ...causeOf(gateway))
-  }
-  await using _gateway = gateway
-  const opened = await unlessDecided(watch, (inner) => openSandbox(ctx, owned, place, inner))
+  await using gateway = serveGateway(ctx, owned.run, place)
+  // A claim has other things to do until it listens; should it not, the cold start comes here, and says why.
+  const unserved = place.slot === undefined ? await gateway.end : undefined
+  if (unserved !== undefined) return await endRun(ctx, owned, ...causeOf(unserved))
+  const opened = await unlessDecided(watch, (inner) => openSandbox(ctx, owned, place, gateway, inner))
   if (opened.kind === 'missed') return opened
   if (opened.kind === 'finish') return await tidyRun(ctx, owned, opened.finish)
   if (opened.kind !== 'open') return await endRun(ctx, owned, ...causeOf(opened))
@@ -132,19 +130,28 @@ const watchDisk = ({ disk, config }: WorkerContext, run: Run, starting: boolean,
     : [disk.watch({ workspace_id, path: join(config.workspacesRoot, workspace_id), starting }, signal)]
 }
 
+/**
+ * What the log says of the run, and behind which place it is to be followed; `user_message` is written where it is missing. A
+ * run that was never taken up has hardly a log: to follow all of it spares a look at the end before the look at the marks.
+ */
+const readLog = async ({ store: { events } }: WorkerContext, run: Run, isFirst: boolean, signal: AbortSignal) => {
+  const { session_id, run_id } = run
+  const tail = isFirst ? undefined : await untilDone(() => events.tail(session_id), signal)
+  const marks = await untilDone(() => events.marks(session_id, run_id), signal)
+  if (marks.userMessage !== undefined) return { marks, after: tail ?? marks.userMessage.seq }
+  const announced = await untilDone(() => announceRun(events, run), signal)
+  const begins = announced.outcome === 'stored' ? announced.seqs[0] : undefined
+  return { marks, after: tail ?? begins ?? 0 }
+}
+
 /** From take-up to the end of the run, or to the hand-back. */
 const runSession = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  firstToken: string | undefined,
+  { token: firstToken, ahead }: FirstTakeUp,
   signal: AbortSignal,
 ): Promise<JobOutcome> => {
-  const { events } = ctx.store
-  const { session_id, run_id } = owned.run
-  const ahead = firstToken === undefined ? undefined : lookAhead(ctx, owned.run)
-  const after = await untilDone(() => events.tail(session_id), signal)
-  const marks = await untilDone(() => events.marks(session_id, run_id), signal)
-  if (marks.userMessage === undefined) await untilDone(() => announceRun(events, owned.run), signal)
+  const { after, marks } = await readLog(ctx, owned.run, firstToken !== undefined, signal)
   const early = verdictOf(marks)
   if (early?.kind === 'finish') return tidyRun(ctx, owned, early.finish)
   if (early !== undefined) return endRun(ctx, owned, ...causeOf(early))
@@ -183,7 +190,7 @@ export const createRunHandler = (ctx: WorkerContext): JobHandler => {
     if (taken.kind === 'not') return taken.outcome
     const { run_id } = taken.run
     try {
-      const outcome = await work(ctx, taken.run, taken.token, handBack)
+      const outcome = await work(ctx, taken.run, taken, handBack)
       // The job was a hint for another run: that one may still wait.
       return run_id !== job.run_id && outcome.kind === 'done' ? { kind: 'later', delayMs: 0 } : outcome
     } catch (error) {
@@ -200,13 +207,13 @@ export const createRunHandler = (ctx: WorkerContext): JobHandler => {
 const work = async (
   ctx: WorkerContext,
   run: OwnedRun['run'],
-  token: string | undefined,
+  first: FirstTakeUp,
   handBack: AbortSignal,
 ): Promise<JobOutcome> => {
   await using owned = holdRun(ctx, run)
   const scope = new AbortController()
   try {
-    return await runSession(ctx, owned, token, AbortSignal.any([handBack, owned.lost, scope.signal]))
+    return await runSession(ctx, owned, first, AbortSignal.any([handBack, owned.lost, scope.signal]))
   } catch (error) {
     if (!handBack.aborted || owned.lost.aborted) throw error
     await owned.handBack()

@@ -2,14 +2,17 @@ import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
 import type { RunPatch } from '#store/run-store.ts'
 import { chooseImage } from './choose-image.ts'
+import { type LookAhead, lookAhead } from './look-ahead.ts'
 import { runEgress } from './run-egress.ts'
 import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
 import type { WorkerContext } from './worker-context.ts'
 
+/** Of a first take-up: the run's gateway token, whose hash is in the document, and what a claim must know. */
+export type FirstTakeUp = { readonly token?: string; readonly ahead?: Promise<LookAhead> | undefined }
+
 export type TakeUp =
-  /** `token`: the run's gateway token, when this is the first take-up; its hash is in the document. */
-  | { readonly kind: 'taken'; readonly run: Run; readonly token?: string }
+  | ({ readonly kind: 'taken'; readonly run: Run } & FirstTakeUp)
   /** `raced`: another one was quicker with this run, or with a permit. */
   | { readonly kind: 'not'; readonly outcome: JobOutcome; readonly raced?: true }
 
@@ -36,11 +39,12 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
   const refusal = refusesTakeUp(run, ctx.engineId, isStale(ctx, run))
   if (refusal === 'over') return not({ kind: 'done', ...(run.result && { result: run.result }) })
   if (refusal !== undefined) return later(heartbeat)
+  const image = ctx.engine.sharesPaths ? {} : { image: chooseImage(run, ctx.config) }
+  const first = run.state === 'queued' ? { token: newToken(), ahead: lookAhead(ctx, { ...run, ...image }) } : undefined
   if (run.engine_id === undefined) {
     const wait = waitForBlockers(await runs.blockers(run), ctx.engineId, new Date(), heartbeat)
     if (wait > 0) return later(wait)
   }
-  const token = run.state === 'queued' ? newToken() : undefined
   const taker = {
     owner: ctx.owner,
     engineId: ctx.engineId,
@@ -48,10 +52,9 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
     taskTimeoutSeconds: ctx.config.taskTimeoutSeconds,
   }
   const egress = runEgress(run, ctx.config, ctx.engine)
-  const own = takeUpPatch(run, taker, token && tokenHash(token))
-  const image = ctx.engine.sharesPaths ? {} : { image: chooseImage(run, ctx.config) }
+  const own = takeUpPatch(run, taker, first && tokenHash(first.token))
   const patch = { ...own, egress, ...(run.state === 'queued' && { ...image, ...take }) }
   const taken = await runs.transition(run.run_id, { attempt: run.attempt, from: [run.state] }, patch)
   if (taken === undefined) return { kind: 'not', outcome: { kind: 'later', delayMs: heartbeat }, raced: true }
-  return { kind: 'taken', run: taken, ...(token !== undefined && { token }) }
+  return { kind: 'taken', run: taken, ...first }
 }

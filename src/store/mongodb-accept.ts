@@ -46,25 +46,28 @@ const inTheWay = async (runs: Collection<RunDocument>, sessions: MongoSessions, 
  */
 export const createAccept = (runs: Collection<RunDocument>, sessions: MongoSessions, tails: TailCache) => {
   const insert = createInserter(runs)
-  const store = async (run: Run, newSession: boolean): Promise<AcceptResult | undefined> => {
+  const store = async (
+    run: Run,
+    newSession: boolean,
+    onStored: (run: Run) => void,
+  ): Promise<AcceptResult | undefined> => {
     const isStored = tails.expectRun(run.session_id, run.run_id)
     const stored = await insert({ _id: run.run_id, ...run, ...(newSession ? { opens_session: true } : {}) })
     if (!stored) return undefined
     isStored()
-    if (newSession) {
-      tails.openSession(run.session_id, run.run_id)
-      await sessions.add(sessionOf(run))
-    }
+    if (newSession) tails.openSession(run.session_id, run.run_id)
+    onStored(run)
+    if (newSession) await sessions.add(sessionOf(run))
     return { outcome: 'accepted', run, newSession }
   }
-  return async (asked: NewRun): Promise<AcceptResult> => {
+  return async (asked: NewRun, onStored: (run: Run) => void = () => {}): Promise<AcceptResult> => {
     const run = newRun({ ...asked, ...(asked.metadata && { metadata: toStorable(asked.metadata) }) })
     const pause = createBackOff({ firstMs: 1, maxMs: MAX_PAUSE_MS })
     let session = sessions.known(run.tenant_id, run.session_id)
     let fits =
       session === undefined || (session.workspace_id === run.workspace_id && session.framework === run.framework)
     for (let n = 0; n < MAX_ATTEMPTS; n++) {
-      const result = fits ? await store(run, session === undefined) : undefined
+      const result = fits ? await store(run, session === undefined, onStored) : undefined
       if (result !== undefined) return result
       const found = await inTheWay(runs, sessions, asked)
       const refused = refusal(asked, found)

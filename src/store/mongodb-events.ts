@@ -48,7 +48,9 @@ export const createMongoEvents = (options: MongoEventsOptions): EventLog & Async
     marks: (sessionId, runId) =>
       reach(async () => {
         const filter = { run_id: runId, event_type: { $in: MARK_TYPES }, session_id: sessionId }
-        return marksOf((await events.find(filter).sort({ seq: 1 }).toArray()) as SessionEvent[])
+        const found = (await events.find(filter).sort({ seq: 1 }).toArray()) as SessionEvent[]
+        tails.read(sessionId, runId, found)
+        return marksOf(found)
       }),
     finished: (runIds) =>
       reach(async () => {

@@ -46,7 +46,7 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
 
   return {
     ...createMongoLine(runs, reach),
-    accept: (run) => reach(() => accept(run)),
+    accept: (run, stored) => reach(() => accept(run, stored)),
     get: (runId) => one({ _id: runId }),
     transition: (runId, { attempt, from }, patch) =>
       reach(async () => {

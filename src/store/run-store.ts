@@ -52,6 +52,8 @@ export type Page = { readonly limit: number; readonly before?: string }
  *   each by a unique index. On any clash it looks at the idempotency key first (kept 24 h from `created_at`).
  *   A refused run leaves nothing behind, no session either. The same `run_id` again is `accepted` again: only the answer was
  *   lost. `container_gone` is true at first, because no container was asked for: a take-up that asks for one sets it to false.
+ *   `stored` may be called as soon as the run is stored for good, and before the rest is done (never for a run that was refused or
+ *   was there before): what does not need the rest may begin.
  * `transition`: compare-and-set; the document after it, or `undefined` when the expectation no longer holds (then the
  *   caller must stop: somebody else owns the run), or when another run holds one of the permits that the patch takes.
  * `releaseLock`: clears only the lock, whatever the state; repeatable; unknown run = nothing.
@@ -65,7 +67,7 @@ export type Page = { readonly limit: number; readonly before?: string }
  * Pages: newest first; `before` is the id of the last one of the page before. Sessions before an unknown one: none.
  */
 export interface RunStore extends RunLine {
-  accept(run: NewRun): Promise<AcceptResult>
+  accept(run: NewRun, stored?: (run: Run) => void): Promise<AcceptResult>
   get(runId: string): Promise<Run | undefined>
   transition(runId: string, expect: Expect, patch: RunPatch): Promise<Run | undefined>
   releaseLock(runId: string): Promise<void>

@@ -41,6 +41,11 @@ export type TailCache = {
   expectRun(sessionId: string, runId: string): () => void
   /** Call when the first run of a session was stored: the log was empty before. */
   openSession(sessionId: string, runId: string): void
+  /**
+   * Call with what was read of a run, in order, `finish` and whatever else says how it ends among it. Where that is no more than
+   * its first events, one behind the other, there was nothing to miss between them: the facts hold up to the last one.
+   */
+  read(sessionId: string, runId: string, events: readonly SessionEvent[]): void
 }
 
 const createSlot = (): TailSlot => {
@@ -54,6 +59,12 @@ const createSlot = (): TailSlot => {
     },
   }
 }
+
+const isQueued = (first: SessionEvent | undefined, last: SessionEvent): boolean =>
+  first?.event_type === 'user_message' &&
+  last.event_type === 'run_state' &&
+  last.data.state === 'queued' &&
+  last.seq === first.seq + 1
 
 export const createTailCache = (maxSessions = 10_000): TailCache => {
   const slots = createLru<string, TailSlot>(maxSessions)
@@ -78,6 +89,10 @@ export const createTailCache = (maxSessions = 10_000): TailCache => {
     openSession(sessionId, runId) {
       const found = slot(sessionId)
       found.known ??= { seq: 0, time: 0, runs: new Map([[runId, NO_FACTS]]) }
+    },
+    read(sessionId, runId, [first, last, ...more]) {
+      if (last === undefined || more.length > 0 || !isQueued(first, last)) return
+      slot(sessionId).known ??= { seq: last.seq, time: last.timestamp.getTime(), runs: new Map([[runId, NO_FACTS]]) }
     },
   }
 }

@@ -116,6 +116,7 @@ const release = (s: Served, holder: Run): Moves => {
 const generate = (s: Served, wish: Generate): Moves => {
   const { w, client, scope } = s
   const run = w.runs[client.run_id ?? '']
+  const hinted = () => (run?.state === 'queued' ? enqueue(scope, w, run.run_id) : w)
   switch (client.at) {
     case 'accept':
       return accept(s, wish)
@@ -129,9 +130,16 @@ const generate = (s: Served, wish: Generate): Moves => {
       return run === undefined ? [] : release(s, run)
     case 'announce':
       if (run === undefined) return []
-      return say(s, 'says user_message', s.go(append(w, run, announcement(run)).w, { at: 'enqueue' }))
+      // Both are under way at once.
+      return [
+        ...say(s, 'says user_message', s.go(append(w, run, announcement(run)).w, { at: 'enqueue' })),
+        ...say(s, 'enqueues', s.go(hinted(), { at: 'announce.last' })),
+      ]
+    case 'announce.last':
+      if (run === undefined) return []
+      return say(s, 'says user_message, answers 202', s.answer(append(w, run, announcement(run)).w))
     default:
-      return say(s, 'enqueues, answers 202', s.answer(run?.state === 'queued' ? enqueue(scope, w, run.run_id) : w))
+      return say(s, 'enqueues, answers 202', s.answer(hinted()))
   }
 }
 

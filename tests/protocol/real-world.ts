@@ -197,18 +197,14 @@ export const openRealWorld = async (t: Pick<TestContext, 'after'>, names: readon
       runs: gate.port('runs', world.store.runs),
     }
     const queue = gate.port('queue', world.queue)
-    const hint = (run: { run_id: string; session_id: string }) => queue.enqueue(run)
-    const generate = async (of: NewRun) => {
-      const result = await acceptRun(store, of)
-      if (result.outcome === 'accepted' || result.outcome === 'replayed') await hint(result.run)
-    }
+    const hint = ({ run_id, session_id }: Run) => queue.enqueue({ run_id, session_id })
     const cancel = async (runId: string) => {
       const run = await store.runs.get(runId)
       if (run && (await cancelRun(store, run, 'api')) === 'stopping') await hint(run)
     }
     return {
       gate,
-      generate: (run) => void generate(run).catch(() => {}),
+      generate: (run) => void acceptRun(store, run, hint).catch(() => {}),
       cancel: (runId) => void cancel(runId).catch(() => {}),
     }
   }

@@ -16,7 +16,7 @@ const CALLS: Readonly<Record<string, readonly string[]>> = {
   'take.get': ['runs.get'],
   'take.blockers': ['runs.blockers'],
   'take.cas': ['runs.transition'],
-  read: ['events.tail', 'events.marks'],
+  read: ['events.marks'],
   'orphan.read': ['events.marks'],
   'plan.find': ['engine.find'],
   'plan.token': ['runs.transition'],
@@ -106,6 +106,8 @@ export const createReplay = async (t: TestContext, initial: World) => {
     if (at === 'start.create') return gate.next('engine.start', undefined, 'begun')
     const calls = CALLS[at]
     assert(calls !== undefined, `no call is known for ${at}`)
+    // A run that was never taken up is followed as a whole.
+    if (at === 'read' && !task.fresh) await gate.next('events.tail')
     for (const name of calls) await gate.next(name)
     if (at === 'read' && added(step).length > 0) await gate.next('events.append')
   }
@@ -147,6 +149,7 @@ export const createReplay = async (t: TestContext, initial: World) => {
       release: 'runs.releaseLock',
       cancel: 'events.append',
       enqueue: 'queue.enqueue',
+      'announce.last': 'events.append',
     }
     if (at === 'accept') {
       if (wish?.do === 'cancel') client.cancel(wish.run_id)
@@ -154,6 +157,7 @@ export const createReplay = async (t: TestContext, initial: World) => {
       else if (wish !== undefined && !client.gate.waits('runs.accept'))
         client.generate(toNewRun(wish, retries, new Date()))
     }
+    if (at === 'announce' && step.move.what.startsWith('enqueues')) return client.gate.next('queue.enqueue')
     if (at === 'announce') {
       if (wish?.do === 'cancel') await client.gate.next('events.marks')
       if (wish?.do !== 'cancel' || added(step).length > 0) await client.gate.next('events.append')

@@ -2,8 +2,7 @@ import { MgxError } from '#contracts/errors.ts'
 import { GenerateAnswer, GenerateBody } from '#contracts/http.ts'
 import { newRunId } from '#contracts/ids.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
-import { acceptRun } from '#store/accept-run.ts'
-import type { AcceptResult } from '#store/run-store.ts'
+import { type Accepted, acceptRun, type Hint } from '#store/accept-run.ts'
 import type { Store } from '#store/store.ts'
 import { bodyHash } from '../canonical-body.ts'
 import type { ApiApp, RouteDeps } from '../deps.ts'
@@ -13,7 +12,7 @@ import { JSON_TYPE, negotiate, SSE_TYPE } from '../negotiate.ts'
 import { ERROR_ANSWERS, GenerateHeaders, Nothing } from '../schemas.ts'
 import { SSE_ROUTE } from '../sse.ts'
 import { eventsUrl, runUrl } from '../urls.ts'
-import { watchRun, watchSource } from '../watch.ts'
+import { watchRun, watchSource, watchWhole } from '../watch.ts'
 
 const toNewRun = (body: GenerateBody, key: string | undefined, queueTimeoutSeconds: number): NewRun => {
   const { session_id, workspace_id, framework, prompt, metadata, options = {} } = body
@@ -51,7 +50,7 @@ const busy = (code: 'SESSION_BUSY' | 'WORKSPACE_BUSY', what: string, holder: Run
   })
 
 /** The run that stands for this request. Throws the 409s. */
-const acceptedRun = (result: AcceptResult, body: GenerateBody): Run => {
+const acceptedRun = (result: Accepted, body: GenerateBody): Run => {
   switch (result.outcome) {
     case 'accepted':
     case 'replayed':
@@ -75,8 +74,8 @@ const acceptedRun = (result: AcceptResult, body: GenerateBody): Run => {
 }
 
 /** Where the run begins in its session's log, so that following it does not read what came before. */
-const beginning = async (store: Store, result: AcceptResult, run: Run): Promise<number> => {
-  if (result.outcome === 'accepted' && result.newSession) return 0
+const beginning = async (store: Store, { begins }: Accepted, run: Run): Promise<number> => {
+  if (begins !== undefined) return begins - 1
   const { userMessage } = await store.events.marks(run.session_id, run.run_id)
   return userMessage === undefined ? 0 : userMessage.seq - 1
 }
@@ -90,11 +89,11 @@ const answer = (run: Run) => ({
 })
 
 /** Through the door, and out again unless it was stored. */
-const accept = async (store: Store, door: Door, run: NewRun): Promise<AcceptResult> => {
+const accept = async (store: Store, door: Door, run: NewRun, hint: Hint): Promise<Accepted> => {
   const entered = await door.enter(run)
   let stored = false
   try {
-    const result = await acceptRun(store, run)
+    const result = await acceptRun(store, run, hint)
     stored = result.outcome === 'accepted'
     return result
   } finally {
@@ -124,14 +123,17 @@ export const generateRoutes = (
       const { body, headers } = request
       checkEgress(body, config.keepsEgress ?? true)
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
-      const result = await accept(store, door, newRun)
+      const hint: Hint = async (run, isNew) => {
+        if (run.state === 'queued') await hints.give(run, isNew)
+      }
+      const result = await accept(store, door, newRun, hint)
       const run = acceptedRun(result, body)
-      if (run.state === 'queued') await hints.give(run, result.outcome === 'accepted')
       reply.header('location', runUrl(run))
       if (type === JSON_TYPE) return reply.code(202).send(answer(run))
 
       const seen = Number(headers['last-event-id'] ?? 0)
-      const watch = await watchRun(store, run, Math.max(seen, await beginning(store, result, run)), true)
+      const begins = await beginning(store, result, run)
+      const watch = seen > begins ? await watchRun(store, run, seen, true) : watchWhole(run, begins)
       if (watch === undefined) return reply.code(204).send(undefined)
       return sse.stream(reply, (onMore, aside) => watchSource({ follower, line, frames }, watch, onMore, aside))
     },
