@@ -61,6 +61,22 @@ const fresh = (open: () => StoreWorld) => {
     for (const { runs } of [a, b]) assert.deepEqual(await runs.accept(run), { ...first, newSession: false })
   })
 
+  test('accept: it says that a run is stored when it is, and of no other', async () => {
+    await using a = await open().connect()
+    await using b = await open().connect()
+    const run = newRunOf()
+    const said: Promise<string | undefined>[] = []
+    const look = ({ run_id }: { run_id: string }) =>
+      void said.push(b.runs.get(run_id).then((found) => found && `${found.run_id} ${found.state}`))
+    await a.runs.accept(run, look)
+    for (const one of await Promise.all(said)) assert.equal(one, `${run.run_id} queued`)
+    assert.ok(said.length <= 1)
+    said.length = 0
+    await a.runs.accept(run, look)
+    await a.runs.accept({ ...newRunOf(run), run_id: newRunId() }, look)
+    assert.deepEqual(said, [])
+  })
+
   test('accept: many at once', async () => {
     await using store = await open().connect()
     const asked = Array.from({ length: 80 }, () => newRunOf())

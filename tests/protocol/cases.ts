@@ -28,6 +28,7 @@ const TWO_ENGINES: Case = {
   clients: [[generate('r1'), generate('r2')]],
   workers: [SLEEPER_FOR_GOOD, Y],
   faults: { sleep: 1 },
+  hintsLast: true,
 }
 
 /** The smallest cases in which each rule is needed. */
@@ -95,7 +96,7 @@ export const RULE_CASES: readonly RuleCase[] = [
   {
     rule: 'stopping_first',
     breaks: 'no container is at work for a run that is over',
-    of: { clients: [[generate('r1')]], workers: [SLEEPER, JOBS], late: ['r1'], faults: { sleep: 1 } },
+    of: { clients: [[generate('r1')]], workers: [SLEEPER, JOBS], late: ['r1'], faults: { sleep: 1 }, hintsLast: true },
   },
   {
     rule: 'closings_looked_at_again',
@@ -115,7 +116,12 @@ export const RULE_CASES: readonly RuleCase[] = [
   {
     rule: 'reconcile_needs_no_slot',
     breaks: CAN_END,
-    of: { clients: [[generate('r1'), generate('r2')]], workers: [SLEEPER_FOR_GOOD, X], faults: { sleep: 1 } },
+    of: {
+      clients: [[generate('r1'), generate('r2')]],
+      workers: [SLEEPER_FOR_GOOD, X],
+      faults: { sleep: 1 },
+      hintsLast: true,
+    },
   },
   {
     rule: 'quarantine',

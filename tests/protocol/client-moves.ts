@@ -133,7 +133,7 @@ const generate = (s: Served, wish: Generate): Moves => {
       // Both are under way at once.
       return [
         ...say(s, 'says user_message', s.go(append(w, run, announcement(run)).w, { at: 'enqueue' })),
-        ...say(s, 'enqueues', s.go(hinted(), { at: 'announce.last' })),
+        ...(scope.hintsLast ? [] : say(s, 'enqueues', s.go(hinted(), { at: 'announce.last' }))),
       ]
     case 'announce.last':
       if (run === undefined) return []

@@ -93,10 +93,14 @@ export type Case = Partial<Omit<Scope, 'off'>> & {
   readonly faults?: World['faults']
 }
 
-export const scopeOf = ({ tools = 0, late = [], queueLate = [] }: Case, off?: Scope['off']): Scope => ({
+export const scopeOf = (
+  { tools = 0, late = [], queueLate = [], hintsLast = false }: Case,
+  off?: Scope['off'],
+): Scope => ({
   tools,
   late,
   queueLate,
+  hintsLast,
   ...(off !== undefined && { off }),
 })
 

@@ -136,6 +136,8 @@ export type Scope = {
   /** Runs whose deadline, or queue deadline, may pass. */
   readonly late: readonly string[]
   readonly queueLate: readonly string[]
+  /** The API hints only once it has announced: what else the other order brings is seen in smaller cases. */
+  readonly hintsLast?: boolean
 }
 
 export type Moves = Move<World>[]

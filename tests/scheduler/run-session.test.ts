@@ -165,6 +165,23 @@ test('a gateway that cannot listen ends the run with its reason', async (t) => {
   assert.match(finish.data.error ?? '', /EACCES: scripted/)
 })
 
+test('a slot whose gateway cannot listen is given up, and its run served where a cold start is', async (t) => {
+  const world = await openWorld(t, ({ events }) => agent(events))
+  let refusals = 1
+  const gateway = {
+    async serve() {
+      if (refusals-- > 0) throw new Error('EADDRINUSE: scripted')
+      return { async [Symbol.asyncDispose]() {} }
+    },
+  }
+  const worker = world.worker({ gateway })
+  const pool = await worker.warm(1)
+  worker.consume()
+  const run = await world.generate()
+  assert.equal((await world.over(run)).data.cause, 'completed')
+  assert.deepEqual([pool.stats().hits, pool.stats().misses], [0, { handoff_failed: 1 }])
+})
+
 test('the gateway is served from before the start until the container is gone, and knows the token', async (t) => {
   const world = await openWorld(t, ({ events }) => agent(events))
   const served: string[] = []

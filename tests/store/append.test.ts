@@ -6,7 +6,7 @@ import { createAppend } from '#store/append.ts'
 import { isEnding } from '#store/append-plan.ts'
 import type { AppendOptions, AppendResult } from '#store/event-log.ts'
 import { createTailCache } from '#store/tail-cache.ts'
-import { cancel, delta, finish, newRef, nextRun, stopping } from '../conformance/store-world.ts'
+import { cancel, delta, finish, newRef, nextRun, say, stopping } from '../conformance/store-world.ts'
 import { createMemoryTable, type MemoryTable } from './event-table.ts'
 
 type Append = (sessionId: string, events: readonly NewEvent[], options?: AppendOptions) => Promise<AppendResult>
@@ -128,6 +128,34 @@ describe('append: the tail in memory', () => {
     tails.expectRun(next.session_id, next.run_id)()
     await append(next.session_id, [delta(next, 0)])
     assert.deepEqual(steps(), [`insert ${ref.run_id}:r:0 at 1`, `insert ${next.run_id}:r:0 at 2`])
+  })
+
+  test('a run of which no more than its beginning was read needs no look either', async () => {
+    const { table, steps } = counting()
+    const ref = newRef()
+    const first = [
+      say(ref, 'user_message', { message_id: 'm', content: 'hello', source: 'client' }),
+      say(ref, 'run_state', { state: 'queued' }, 'queued'),
+    ]
+    await processOn(table)(ref.session_id, first)
+    steps()
+    const readBy = (rows: readonly SessionEvent[]) => {
+      const tails = createTailCache()
+      tails.read(ref.session_id, ref.run_id, rows)
+      return createAppend(table, tails)
+    }
+    const early = readBy(table.rows)
+    await readBy(table.rows)(ref.session_id, [delta(ref, 0)])
+    assert.deepEqual(steps(), [`insert ${ref.run_id}:r:0 at 3`])
+    await processOn(table)(ref.session_id, [cancel(ref)])
+    steps()
+    const result = await early(ref.session_id, [finish(ref)], { unlessEnding: true })
+    assert.equal(result.outcome, 'ending', 'what came since is met, at the price of a look')
+    assert.deepEqual(steps().slice(1), ['tail', 'facts', 'places'])
+    for (const rows of [[], table.rows.slice(0, 1), table.rows.slice(1, 3), table.rows]) {
+      await readBy(rows)(ref.session_id, [delta(ref, 0)])
+      assert.equal(steps()[0], 'tail', `${rows.length} events say nothing of the end of the log`)
+    }
   })
 
   test('a session that was thought to be new, and is not', async () => {

@@ -72,6 +72,43 @@ test('rule 5 / V7: freeing the session does not let reconcile remove a container
   await world.over(next)
 })
 
+test('rule 4: a worker that is quicker than the API says user_message itself, and it is there once', async (t) => {
+  const world = await openWorld(t, ({ events }) => agent(events))
+  world.worker().consume()
+  const api = createScriptedProcess()
+  t.after(() => api.bury())
+  const asleep = api.sleepAt('before', appends('user_message'))
+  const asked = newRunOf()
+  const accepted = acceptRun(scriptedStore(world.store, api), asked, (run) => world.queue.enqueue(run))
+  await asleep
+  const over = world.over(asked as never)
+  assert.equal((await over).data.cause, 'completed')
+  api.wake()
+  const result = await accepted
+  assert.deepEqual([result.outcome, result.outcome === 'accepted' && result.begins], ['accepted', 1])
+  const log = await world.log(asked as never)
+  assert.deepEqual(
+    log.slice(0, 2).map(({ event_type }) => event_type),
+    ['user_message', 'run_state'],
+  )
+  assert.equal(log.filter(({ event_type }) => event_type === 'user_message').length, 1)
+})
+
+test('a hint is given for a run that was stored, once, also where its announcement fails', async (t) => {
+  const world = await openWorld(t, () => hangs)
+  const hinted: [string, boolean][] = []
+  const hint = async ({ run_id }: { run_id: string }, isNew: boolean) => void hinted.push([run_id, isNew])
+  const events = { ...world.store.events, append: () => Promise.reject(new Error('scripted')) }
+  const asked = newRunOf({ idempotency_key: 'k', idempotency_hash: 'h' })
+  await assert.rejects(acceptRun({ ...world.store, events }, asked, hint), /scripted/)
+  assert.deepEqual(hinted.splice(0), [[asked.run_id, true]])
+  const again = await acceptRun(world.store, { ...asked, run_id: newRunOf().run_id }, hint)
+  assert.equal(again.outcome, 'replayed')
+  assert.deepEqual(hinted.splice(0), [[asked.run_id, false]])
+  await acceptRun(world.store, newRunOf({ session_id: asked.session_id }), hint)
+  assert.deepEqual(hinted, [], 'not for one that was refused')
+})
+
 test('a busy session stays busy while finish is not in the log', async (t) => {
   const world = await openWorld(t, () => hangs)
   const run = await world.generate()
