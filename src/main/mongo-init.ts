@@ -3,9 +3,10 @@ import { type Db, MongoClient } from 'mongodb'
 import { isCode, putUsers } from './mongo-users.ts'
 
 /**
- * The one-shot service of docker-compose.yml: makes MongoDB's replica set of one, the user of our services and the user
- * of the agents, and ends when there is a primary. May be run again at any time: it also changes the passwords to what
- * the environment says. Runs beside mongod (same network namespace), because only there may the first user be made.
+ * A one-shot service of docker-compose.yml and of infra/kubernetes: makes MongoDB's replica set of one, the user of our services and,
+ * where it has a password, the user of the agents, and ends when there is a primary. May be run again at any time: it also changes
+ * the passwords to what the environment says. Runs beside mongod (same network namespace), because only there may the first user be
+ * made.
  */
 
 const SEED = 'mongodb://127.0.0.1:27017/?directConnection=true'
@@ -19,7 +20,7 @@ const CODES = { unauthorized: 13, authenticationFailed: 18, alreadyInitialized: 
 const required = (name: string): string => {
   const value = process.env[name]
   if (value === undefined || value === '') {
-    process.stderr.write(`mongo-init: ${name} must be set; make up makes it\n`)
+    process.stderr.write(`mongo-init: ${name} must be set; make up and scripts/kubernetes-secrets.sh make it\n`)
     process.exit(78)
   }
   return value
@@ -58,15 +59,17 @@ const asRoot = async (password: string, work: (admin: Db) => Promise<void>): Pro
   } catch (error) {
     if (!isCode(error, CODES.authenticationFailed)) throw error
     throw new Error(
-      'MongoDB does not know the password MONGO_ROOT_PASSWORD: its data was made with another .env. ' +
-        'Bring that file back, or throw the data away (docker volume rm <project>_mongodb)',
+      'MongoDB does not know the password MONGO_ROOT_PASSWORD: its data was made with another one. Bring back the file that had ' +
+        'it (.env; of Kubernetes secrets/databases.env), or throw the data away (docker volume rm <project>_mongodb; its claim)',
     )
   }
 }
 
 const database = process.env.MONGODB_DB || 'mgx'
 const rootPassword = required('MONGO_ROOT_PASSWORD')
-const passwords = { services: required('MONGO_SERVICES_PASSWORD'), agents: required('MONGO_AGENTS_PASSWORD') }
+const agents = process.env.MONGO_AGENTS_PASSWORD
+const passwords = { services: required('MONGO_SERVICES_PASSWORD'), ...(agents && { agents }) }
+const users = agents ? 'users mgx and mgx-agent' : 'user mgx'
 
 try {
   await using stranger = new MongoClient(SEED)
@@ -75,7 +78,7 @@ try {
   await untilPrimary(admin)
   await createRoot(admin, rootPassword)
   await asRoot(rootPassword, (known) => putUsers(known, database, passwords))
-  process.stdout.write(`mongo-init: replica set rs0 has a primary; users mgx and mgx-agent may use "${database}"\n`)
+  process.stdout.write(`mongo-init: replica set rs0 has a primary; ${users} may use "${database}"\n`)
 } catch (error) {
   process.stderr.write(`mongo-init: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1

@@ -32,17 +32,17 @@ const putAgentRole = async (admin: Db, db: string): Promise<void> => {
 /** What the users of this database are called. */
 export const MONGO_USERS = { services: 'mgx', agents: 'mgx-agent' } as const
 
+/** Without a password for the agents there is no user for them: only the direct channel needs one. */
+export type MongoPasswords = { readonly services: string; readonly agents?: string }
+
 /**
  * The user of our services, and the one that agents get in the direct channel, with the rights that each needs. May be done
  * again at any time: the passwords are then changed to these. `admin` is the database of that name, as its administrator.
  */
-export const putUsers = async (
-  admin: Db,
-  database: string,
-  passwords: Readonly<Record<keyof typeof MONGO_USERS, string>>,
-): Promise<void> => {
+export const putUsers = async (admin: Db, database: string, passwords: MongoPasswords): Promise<void> => {
   const own = ['readWrite', 'dbAdmin'].map((role) => ({ role, db: database }))
   await putUser(admin, { name: MONGO_USERS.services, pwd: passwords.services, roles: own })
+  if (passwords.agents === undefined) return
   await putAgentRole(admin, database)
   const may = [{ role: 'mgxAgent', db: 'admin' }]
   await putUser(admin, { name: MONGO_USERS.agents, pwd: passwords.agents, roles: may })

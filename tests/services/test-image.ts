@@ -1,8 +1,8 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, copyFile, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type Docker from 'dockerode'
 import { SHELL_RUNNER } from '../conformance/shell-runner.ts'
@@ -45,6 +45,12 @@ const librariesOf = async (program: string): Promise<string[]> => {
   return stdout.match(/\/\S+/g) ?? []
 }
 
+/** A program and what it needs to be loaded, at the same places. */
+const copyProgram = async (root: string, program: string, to: string): Promise<void> => {
+  await copyInto(root, program, to)
+  for (const library of await librariesOf(program)) await copyInto(root, library)
+}
+
 const fill = async (root: string): Promise<void> => {
   for (const directory of DIRECTORIES) {
     await mkdir(join(root, directory), { recursive: true })
@@ -55,16 +61,14 @@ const fill = async (root: string): Promise<void> => {
   for (const name of PROGRAMS) {
     const program = inPath(name)
     if (program === undefined) throw new Error(`the test image needs ${name}, and it is not in PATH`)
-    await copyInto(root, program, `/bin/${name}`)
-    for (const library of await librariesOf(program)) await copyInto(root, library)
+    await copyProgram(root, program, `/bin/${name}`)
   }
   await writeFile(join(root, 'bin/agent'), SHELL_RUNNER)
   await chmod(join(root, 'bin/agent'), 0o755)
 }
 
-const importImage = async (docker: Docker, root: string, repo: string, tag: string): Promise<void> => {
+const importImage = async (docker: Docker, root: string, repo: string, tag: string, changes: string): Promise<void> => {
   const tar = spawn('tar', ['-C', root, '--owner=0', '--group=0', '-c', '.'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const changes = 'ENTRYPOINT ["/bin/agent"]'
   const answers = await docker.importImage(tar.stdout, { repo, tag, changes })
   await new Promise<void>((resolve, reject) => {
     docker.modem.followProgress(answers, (error, lines: { error?: string }[]) => {
@@ -75,13 +79,14 @@ const importImage = async (docker: Docker, root: string, repo: string, tag: stri
   })
 }
 
-/**
- * A small image whose runner is `SHELL_RUNNER`: this machine's shell and a few tools with their libraries (4 MB), so that it
- * needs no registry and no download. Made once and kept in the daemon under a name that says what is in it.
- */
-export const ensureBoxImage = async (docker: Docker): Promise<string> => {
-  const recipe = JSON.stringify([PROGRAMS, DIRECTORIES, MODES, SHELL_RUNNER, 'workspace is a link'])
-  const [repo, tag] = ['mgx-test-box', createHash('sha256').update(recipe).digest('hex').slice(0, 12)]
+/** An image kept in the daemon under a name that says what is in it, made by `fillRoot` unless it is there. */
+const ensureMade = async (
+  docker: Docker,
+  repo: string,
+  { recipe, changes }: { readonly recipe: string; readonly changes: string },
+  fillRoot: (root: string) => Promise<void>,
+): Promise<string> => {
+  const tag = createHash('sha256').update(recipe).digest('hex').slice(0, 12)
   const name = `${repo}:${tag}`
   const there = await docker
     .getImage(name)
@@ -90,10 +95,36 @@ export const ensureBoxImage = async (docker: Docker): Promise<string> => {
   if (there) return name
   const root = await mkdtemp(join(tmpdir(), 'mgx-box-'))
   try {
-    await fill(root)
-    await importImage(docker, root, repo, tag)
+    await fillRoot(root)
+    await importImage(docker, root, repo, tag, changes)
   } finally {
     await rm(root, { recursive: true, force: true })
   }
   return name
+}
+
+/**
+ * A small image whose runner is `SHELL_RUNNER`: this machine's shell and a few tools with their libraries (4 MB), so that it
+ * needs no registry and no download.
+ */
+export const ensureBoxImage = (docker: Docker): Promise<string> => {
+  const recipe = JSON.stringify([PROGRAMS, DIRECTORIES, MODES, SHELL_RUNNER, 'workspace is a link'])
+  return ensureMade(docker, 'mgx-test-box', { recipe, changes: 'ENTRYPOINT ["/bin/agent"]' }, fill)
+}
+
+/** An image of one program of this machine, in its PATH, and a shell. */
+export const ensureProgramImage = async (docker: Docker, program: string): Promise<string> => {
+  const bash = inPath('bash') ?? '/bin/bash'
+  const { size, mtimeMs } = await stat(program)
+  const name = basename(program)
+  return ensureMade(
+    docker,
+    `mgx-test-${name}`,
+    { recipe: JSON.stringify([program, size, mtimeMs]), changes: 'ENV PATH=/bin' },
+    async (root) => {
+      await mkdir(join(root, 'tmp'), { recursive: true })
+      await copyProgram(root, bash, '/bin/bash')
+      await copyProgram(root, program, `/bin/${name}`)
+    },
+  )
 }
