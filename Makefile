@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SERVICES ?= api worker
 setup = sh scripts/setup.sh quiet
 
-.PHONY: help setup doctor demo dev check format test test-kubernetes chaos base-image build-agent build-mgx test-image isolation protocol up down rollback logs mongo redis bench simulate clean
+.PHONY: help setup doctor demo dev check format test test-kubernetes chaos rollout base-image build-agent build-mgx test-image isolation protocol up down rollback logs mongo redis bench simulate clean
 
 help: ## this list
 	@echo 'make <target>, where the target is one of'
@@ -45,6 +45,11 @@ chaos: ## kill everything under SESSIONS=40 sessions (SEED, DURATION, PLACES, FA
 	@$(setup)
 	@sh scripts/docker.sh
 	@node tests/chaos/harness/main.ts
+
+rollout: ## replace every API and worker in turn under SESSIONS=40 live sessions (SEED, WITH); checks every promise
+	@$(setup)
+	@sh scripts/docker.sh
+	@MODE=rollout node tests/chaos/harness/main.ts
 
 test-kubernetes: ## the Kubernetes engine, on the cluster of KUBECONFIG
 	@$(setup)

@@ -6,6 +6,7 @@ import type { Db } from 'mongodb'
 import { LABELS } from '#contracts/labels.ts'
 import { createProcessEngine } from '#scheduler/engines/process.ts'
 import { freePort, tempDir } from '../helpers.ts'
+import { type Address, openBalancer } from '../services/balancer.ts'
 import { bridgeAddress } from '../services/bridge.ts'
 import type { Skip } from '../services/daemon.ts'
 import { openDocker } from '../services/docker.ts'
@@ -21,6 +22,8 @@ export type StackOptions = {
   readonly engine?: 'docker' | 'process'
   readonly apis?: number
   readonly workers?: number
+  /** Over TCP: agents come to one address before all workers. */
+  readonly balanced?: boolean
   /** A MongoDB and a Redis that this stack may kill, pause, restart and flush. */
   readonly own?: boolean
   /** An empty directory for the workspaces; default: one of its own. */
@@ -68,6 +71,20 @@ type Parts = {
   readonly modelKey: string
   readonly bridge: string
   readonly image: string
+  /** Where the gateway of one more worker listens, behind the address that agents know. */
+  readonly place?: () => Promise<Env>
+}
+
+const openPlaces = async (stack: AsyncDisposableStack, host: string): Promise<() => Promise<Env>> => {
+  const servers: Address[] = []
+  const port = await freePort(host)
+  stack.use(await openBalancer({ host, port }, servers))
+  return async () => {
+    const server = { host, port: await freePort(host) }
+    servers.push(server)
+    const listen = { GATEWAY_TCP_HOST: host, GATEWAY_TCP_PORT: String(server.port) }
+    return { ...listen, GATEWAY_TCP_URL: `http://${host}:${port}` }
+  }
 }
 
 const listContainers = (docker: Docker, installation: string): Promise<Docker.ContainerInfo[]> =>
@@ -88,9 +105,10 @@ const endProcesses = async (root: string): Promise<void> => {
   for (const box of await engine.list().catch(() => [])) await engine.remove(box)
 }
 
-const channelEnv = async ({ options, data, bridge }: Parts): Promise<Env> => {
+const channelEnv = async ({ options, data, bridge, place }: Parts): Promise<Env> => {
   if (options.channel === 'direct') return { AGENT_CHANNEL: 'direct', AGENT_MONGODB_URL: data.agentsUrl ?? '' }
   if (options.channel !== 'tcp') return {}
+  if (place) return place()
   return { GATEWAY_TCP_HOST: bridge, GATEWAY_TCP_PORT: String(await freePort(bridge)) }
 }
 
@@ -152,7 +170,9 @@ const open = async (stack: AsyncDisposableStack, options: StackOptions): Promise
   stack.defer(() => (options.engine === 'process' ? endProcesses(root) : removeAgents(docker, id)))
   const image = options.engine === 'process' ? '' : await testImage()
   const modelKey = `sk-e2e-${randomUUID()}`
-  const nodes = await startNodes(stack, { options, id, root, data, model, modelKey, bridge, image })
+  const place = options.balanced ? await openPlaces(stack, bridge) : undefined
+  const parts: Parts = { options, id, root, data, model, modelKey, bridge, image, ...(place && { place }) }
+  const nodes = await startNodes(stack, parts)
   return {
     ...data,
     ...nodes,

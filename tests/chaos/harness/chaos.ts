@@ -7,6 +7,7 @@ import { createInflict, type Inflict } from './inflict.ts'
 import { leaveHouse } from './leftovers.ts'
 import { type Opened, openHouses, openMachine } from './machine.ts'
 import { type Channel, makePlan, type Plan } from './plan.ts'
+import { makeRollout } from './plan-rollout.ts'
 import { startProgress } from './progress.ts'
 import type { Report } from './report.ts'
 import { runLines } from './run-lines.ts'
@@ -83,10 +84,11 @@ type Played = Pick<Report, 'without' | 'logs'> & {
   readonly inflict: Inflict
 }
 
-const opening = ({ faults, liveRestore, pool }: Plan): string => {
+const opening = ({ faults, liveRestore, pool, channels }: Plan): string => {
   const own = faults.some(({ kind }) => kind === 'dockerd.kill')
   const daemon = `on a Docker daemon of their own, live-restore ${liveRestore ? 'on' : 'off'}`
-  return `opening two houses, one for each channel, warm pools of ${pool}${own ? `, ${daemon}` : ''}`
+  const houses = channels.length === 1 ? `one house, ${channels[0]} channel` : 'two houses, one for each channel'
+  return `opening ${houses}, warm pools of ${pool}${own ? `, ${daemon}` : ''}`
 }
 
 const leave = async ({ accepted }: Sessions): Promise<void> => {
@@ -115,11 +117,16 @@ const play = async (plan: Plan, dir: string, options: ChaosOptions, since: numbe
   return { evidence, sessions, inflict, without: opened.without, logs }
 }
 
+const planOf = ({ mode, seed, sessions, duration, kinds }: Settings): Plan =>
+  mode === 'rollout'
+    ? makeRollout({ seed, sessions })
+    : makePlan({ seed, sessions, durationMs: duration * 1000, kinds })
+
 /** One whole run of the harness, from its settings to its report. `{ skip }` where this machine has no Docker, MongoDB or Redis. */
 export const runChaos = async (options: ChaosOptions): Promise<Report | Skip> => {
   const { settings } = options
-  const { seed, sessions: count, duration, kinds } = settings
-  const plan = makePlan({ seed, sessions: count, durationMs: duration * 1000, kinds })
+  const { seed } = settings
+  const plan = planOf(settings)
   const since = Date.now()
   // Each server of the houses listens for the end of this process, to end with it.
   process.setMaxListeners(Math.max(process.getMaxListeners(), 50))
@@ -130,6 +137,7 @@ export const runChaos = async (options: ChaosOptions): Promise<Report | Skip> =>
   const left = (await temp.left()).map((name) => `${name} in the directory for temporary files`)
   const violations = judge({ ...evidence, leftovers: [...evidence.leftovers, ...left] })
   return {
+    mode: settings.mode,
     seed,
     command: commandOf(settings),
     seconds: (Date.now() - since) / 1000,

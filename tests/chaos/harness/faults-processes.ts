@@ -77,6 +77,18 @@ const cutPower: Fault = async (site, { lastsMs }) => {
   return { what: `${channel} house without power`, runs: [] }
 }
 
+/** A rolling update: every process of the house, one after the other, a worker and an API in turn. */
+const roll: Fault = async (site, { lastsMs }) => {
+  const all = nodesOf(site.house)
+  const [workers, apis] = [
+    all.filter(({ name }) => name.includes(' worker ')),
+    all.filter(({ name }) => name.includes(' API ')),
+  ]
+  const order = workers.flatMap((worker, index) => [worker, ...apis.slice(index, index + 1)])
+  for (const { name, node } of [...order, ...apis.slice(workers.length)]) await left(site, name, node, lastsMs)
+  return { what: `${site.house.channel} house: ${all.length} processes replaced in turn`, runs: [] }
+}
+
 export const PROCESS_FAULTS = {
   'worker.kill': toNode('worker', killed, 'killed'),
   'worker.sleep': toNode('worker', slept, 'slept past its lock'),
@@ -90,4 +102,5 @@ export const PROCESS_FAULTS = {
   'mongod.pause': toService('mongo', slept, 'stopped'),
   'dockerd.kill': killDockerd,
   'power.cut': cutPower,
+  'house.roll': roll,
 } as const satisfies Record<string, Fault>

@@ -6,7 +6,7 @@ import { type CuttableProxy, openCuttableProxy } from '../../services/cuttable-p
 import type { Skip } from '../../services/daemon.ts'
 import type { ModelServer } from '../model-wire.ts'
 import { type Disk, openDisk } from './disk.ts'
-import type { Channel } from './plan.ts'
+import type { Channel, Plan } from './plan.ts'
 
 /** A whole mgx for one channel: its own MongoDB, Redis, two APIs, two workers, workspaces; with what may be cut and filled. */
 export type House = AsyncDisposable & {
@@ -23,6 +23,7 @@ export type House = AsyncDisposable & {
 
 export type HouseOptions = {
   readonly channel: Channel
+  readonly gateway: Plan['gateway']
   /** An address of this machine that agents reach. */
   readonly bridge: string
   readonly model: ModelServer
@@ -62,9 +63,17 @@ const open = async (opened: AsyncDisposableStack, options: HouseOptions): Promis
   const { at, wire: modelWire } = await openWire(outside, model)
   opened.use(modelWire)
   const env = { ...ENV, OPENAI_BASE_URL: `http://${at.host}:${at.port}/v1`, ...options.env }
-  const kind: StackOptions['channel'] = channel === 'direct' ? 'direct' : 'socket'
+  const kind: StackOptions['channel'] = channel === 'direct' ? 'direct' : options.gateway
   const place = 'skip' in disk ? {} : { root }
-  const stack = await openStack({ channel: kind, own: true, apis: NODES.apis, workers: 0, env, ...place })
+  const stack = await openStack({
+    channel: kind,
+    own: true,
+    apis: NODES.apis,
+    workers: 0,
+    balanced: kind === 'tcp',
+    env,
+    ...place,
+  })
   if ('skip' in stack) return stack
   opened.use(stack)
   const store = channel === 'direct' ? await openStoreWire(stack, bridge) : undefined

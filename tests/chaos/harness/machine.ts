@@ -3,7 +3,7 @@ import type { Skip } from '../../services/daemon.ts'
 import { openDocker } from '../../services/docker.ts'
 import { testImage } from '../../services/image.ts'
 import { type House, openHouse } from './house.ts'
-import { CHANNELS, type Plan } from './plan.ts'
+import type { Plan } from './plan.ts'
 import { openPrivateDocker, type PrivateDocker } from './private-docker.ts'
 import { openScriptModel } from './script-model.ts'
 import type { Settings } from './settings.ts'
@@ -43,9 +43,17 @@ export const openHouses = async (
   const model = open.use(await openScriptModel(machine.bridge))
   const ownDisk = plan.faults.some(({ kind }) => kind === 'disk.fill')
   const houses: House[] = []
-  const own = { WARM_POOL_SIZE: String(plan.pool), ...env }
-  for (const channel of CHANNELS) {
-    const house = await openHouse({ channel, bridge: machine.bridge, model, dir, ownDisk, env: own })
+  const own = { WARM_POOL_SIZE: String(plan.pool), ...plan.env, ...env }
+  for (const channel of plan.channels) {
+    const house = await openHouse({
+      channel,
+      gateway: plan.gateway,
+      bridge: machine.bridge,
+      model,
+      dir,
+      ownDisk,
+      env: own,
+    })
     if ('skip' in house) return house
     houses.push(open.use(house))
   }

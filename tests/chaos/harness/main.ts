@@ -1,5 +1,5 @@
 /**
- * `make chaos`: N sessions on two whole installations while everything under them is killed, and a verdict. Exit code 1 when a promise
+ * `make chaos`, `make rollout`: N sessions on two whole installations while everything under them is killed, and a verdict. Exit code 1 when a promise
  * was broken, 2 when it could not be tried here.
  */
 import { randomInt } from 'node:crypto'
@@ -15,12 +15,12 @@ const settings = ((): Settings => {
     process.exit(2)
   }
 })()
-for (const name of ['SESSIONS', 'SEED', 'DURATION', 'PLACES', 'FAULTS', 'WITH']) delete process.env[name]
+for (const name of ['SESSIONS', 'SEED', 'DURATION', 'PLACES', 'FAULTS', 'WITH', 'MODE']) delete process.env[name]
 
 const interrupted = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupted.abort(new Error(name)))
 
-console.log(`chaos: ${settings.sessions} sessions, seed ${settings.seed}`)
+console.log(`${settings.mode}: ${settings.sessions} sessions, seed ${settings.seed}`)
 const report = await runChaos({ settings, say: (line) => console.log(line), signal: interrupted.signal })
 if ('skip' in report) {
   console.error(`chaos needs what this machine lacks: ${report.skip}`)

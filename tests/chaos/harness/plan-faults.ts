@@ -31,6 +31,7 @@ const HABITS: Readonly<Record<FaultKind, Habit>> = {
   'store.cut': { rate: 0.03, lasts: [200, 5_000] },
   'disk.fill': { rate: 0.015, lasts: [2_000, 8_000] },
   'power.cut': { rate: 0.01, lasts: [0, 4_000] },
+  'house.roll': { rate: 0.01, lasts: [0, 2_000] },
 }
 
 /** From the moment a prompt is sent until its container has been at work for a while: starts are hit as well. */

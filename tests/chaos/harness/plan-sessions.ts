@@ -31,6 +31,7 @@ const TALK: Readonly<Record<Manner, readonly [number, number, number, number]>> 
   frozen: [3, 8, 10, 30],
   deaf: [3, 8, 10, 30],
   background: [5, 30, 10, 40],
+  steady: [3, 8, 10, 30],
 }
 
 /** What ends by its deadline has a short one; to the others it must leave room for outages and an adoption. */

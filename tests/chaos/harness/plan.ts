@@ -9,7 +9,8 @@ export const CHANNELS = ['gateway', 'direct'] as const satisfies readonly Channe
 
 /** How a run behaves; `prompts.ts` says what each one does. */
 export const MANNERS = ['quiet', 'chatty', 'long', 'failing', 'violent', 'frozen', 'deaf', 'background'] as const
-export type Manner = (typeof MANNERS)[number]
+/** `steady` is what sessions of a rollout do. */
+export type Manner = (typeof MANNERS)[number] | 'steady'
 
 /** How a client follows: patiently, slowly, or breaking its connection off again and again. */
 export type ClientPlan =
@@ -60,6 +61,7 @@ export const FAULT_KINDS = [
   'store.cut',
   'disk.fill',
   'power.cut',
+  'house.roll',
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
@@ -76,6 +78,12 @@ export type FaultPlan = {
 
 export type Plan = {
   readonly seed: number
+  /** There is a house for each. */
+  readonly channels: readonly Channel[]
+  /** How agents of the gateway channel come to it: by the socket of their run, or over TCP by a balancer before all workers. */
+  readonly gateway: 'socket' | 'tcp'
+  /** Of the environment of APIs and workers. */
+  readonly env: Readonly<Record<string, string>>
   /** Containers outlive their Docker daemon. */
   readonly liveRestore: boolean
   /** Containers that each worker keeps waiting. */
@@ -96,6 +104,9 @@ export type PlanOptions = {
 /** Everything that will be done, from the seed alone. Pure: the same options give the same plan. */
 export const makePlan = (options: PlanOptions): Plan => ({
   seed: options.seed,
+  channels: CHANNELS,
+  gateway: 'socket',
+  env: {},
   liveRestore: createRandom(options.seed, 'dockerd').chance(0.5),
   pool: createRandom(options.seed, 'pool').one([0, 1, 2]),
   sessions: planSessions(options, createRandom(options.seed, 'sessions')),

@@ -13,6 +13,7 @@ const MANNER_LINES: Readonly<Record<Manner, readonly string[]>> = {
   violent: ['$ kill -KILL $PPID'],
   frozen: ['$ kill -STOP $PPID'],
   deaf: [`$ trap '' TERM; sleep 300`],
+  steady: [],
   background: [`$ (trap '' TERM HUP; while :; do sleep 1; done) & setsid sleep 300 & echo left`],
 }
 
@@ -26,8 +27,16 @@ export const CAUSE_OF: Readonly<Record<Manner, Cause>> = {
   frozen: 'timeout',
   deaf: 'timeout',
   background: 'completed',
+  steady: 'completed',
 }
 
+/** One short command after the other, each a step and an answer of its own. */
+const steps = ({ manner, words, paceMs }: RunPlan): string[] =>
+  manner === 'steady' ? Array.from({ length: words }, (_, n) => `$ sleep ${paceMs / 1000}; echo step ${n}`) : []
+
 /** What the scripted model reads its answers from: one line each, after the title. */
-export const promptOf = (label: string, { manner, words, paceMs }: RunPlan): string =>
-  [`Run ${label}`, `$ echo ${label} >> ${RAN_FILE}`, ...MANNER_LINES[manner], `say ${words} ${paceMs}`].join('\n')
+export const promptOf = (label: string, run: RunPlan): string => {
+  const { manner, words, paceMs } = run
+  const lines = [...MANNER_LINES[manner], ...steps(run), `say ${words} ${paceMs}`]
+  return [`Run ${label}`, `$ echo ${label} >> ${RAN_FILE}`, ...lines].join('\n')
+}

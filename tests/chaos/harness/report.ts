@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ROOT } from '../../runner/imports.ts'
 import type { Struck } from './inflict.ts'
 import type { Channel, Manner, Plan } from './plan.ts'
+import type { Settings } from './settings.ts'
 import type { Violation } from './verdict.ts'
 
 export type RunLine = {
@@ -22,6 +23,7 @@ export type RunLine = {
 }
 
 export type Report = {
+  readonly mode: Settings['mode']
   readonly seed: number
   /** What repeats it. */
   readonly command: string
@@ -72,7 +74,7 @@ const violationLine = ({ rule, session_id, run_id, what }: Violation): string =>
 /** The page that ends a run of the harness. Pure. */
 export const summaryOf = (report: Report): string => {
   const { violations, seed, command } = report
-  const title = `chaos, seed ${seed}: ${violations.length === 0 ? 'every promise was kept' : `${violations.length} violations`}`
+  const title = `${report.mode}, seed ${seed}: ${violations.length === 0 ? 'every promise was kept' : `${violations.length} violations`}`
   const body = rows(report).map(([name, text]) => `  ${name.padEnd(10)}${text}`)
   return ['', title, ...body, ...violations.map(violationLine), `  to repeat  ${command}`].join('\n')
 }

@@ -2,6 +2,8 @@ import { FAULT_KINDS, type FaultKind } from './plan.ts'
 
 /** What one run of the harness is told. */
 export type Settings = {
+  /** `rollout`: sessions that work steadily while every process is replaced in turn, and nothing else. */
+  readonly mode: 'chaos' | 'rollout'
   readonly seed: number
   readonly sessions: number
   /** Seconds over which sessions arrive, at most; on a busy machine they wait for a place. */
@@ -50,20 +52,23 @@ const envOf = (text: string | undefined): Record<string, string> => {
 /** From the environment. Throws a RangeError that says the rule. */
 export const readSettings = (env: NodeJS.ProcessEnv, newSeed: () => number): Settings => {
   const sessions = whole(env, 'SESSIONS', DEFAULTS.SESSIONS)
+  const mode = env.MODE === 'rollout' ? 'rollout' : 'chaos'
   return {
+    mode,
     seed: whole(env, 'SEED', newSeed()),
     sessions,
     duration: whole(env, 'DURATION', Math.ceil(sessions * SECONDS_PER_SESSION)),
-    places: whole(env, 'PLACES', DEFAULTS.PLACES),
-    kinds: kindsOf(env.FAULTS),
+    places: whole(env, 'PLACES', mode === 'rollout' ? sessions : DEFAULTS.PLACES),
+    kinds: mode === 'rollout' ? ['house.roll'] : kindsOf(env.FAULTS),
     env: envOf(env.WITH),
   }
 }
 
 /** What repeats such a run. */
-export const commandOf = ({ seed, sessions, duration, places, kinds, env }: Settings): string => {
+export const commandOf = ({ mode, seed, sessions, duration, places, kinds, env }: Settings): string => {
   const faults = kinds.length === FAULT_KINDS.length ? '' : ` FAULTS=${kinds.join(',')}`
   const more = Object.entries(env).map(([name, value]) => `${name}=${value}`)
   const beside = more.length === 0 ? '' : ` WITH=${more.join(',')}`
+  if (mode === 'rollout') return `make rollout SESSIONS=${sessions} SEED=${seed}${beside}`
   return `make chaos SESSIONS=${sessions} SEED=${seed} DURATION=${duration} PLACES=${places}${faults}${beside}`
 }

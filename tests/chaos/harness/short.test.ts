@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { runChaos } from './chaos.ts'
 import type { FaultKind } from './plan.ts'
 import { summaryOf } from './report.ts'
+import type { Settings } from './settings.ts'
 
 /** A plan of half a minute in which every manner comes. All that needs no daemon of its own and no sleep past a lock; `make chaos` has the rest. */
 const KINDS: readonly FaultKind[] = [
@@ -20,7 +21,7 @@ const KINDS: readonly FaultKind[] = [
   'store.cut',
 ]
 
-const SETTINGS = { seed: 133, sessions: 10, duration: 10, places: 8, kinds: KINDS, env: {} }
+const SETTINGS: Settings = { mode: 'chaos', seed: 133, sessions: 10, duration: 10, places: 8, kinds: KINDS, env: {} }
 
 // An adoption takes twenty seconds, and one run may need two; a busy machine needs several times as long for all of it.
 const LIMIT = { timeout: 360_000 }
