@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
+import type { GatewayMeter } from '#scheduler/gateway-meter.ts'
 import type { WarmPool } from '#scheduler/warm-pool.ts'
 import type { WorkerMeter } from '#scheduler/worker-context.ts'
 
@@ -64,4 +65,14 @@ export const createWorkerMeter = (registry: Registry, { places, atWork, pool }: 
   })
   if (pool) measurePool(registry, pool)
   return { started: (path, seconds) => starts.observe({ path }, seconds) }
+}
+
+export const createGatewayMeter = (registry: Registry): GatewayMeter => {
+  const requests = new Counter({
+    name: 'mgx_gateway_requests_total',
+    help: 'What runners asked of the gateway: events stored or read, the model; by status of the answer.',
+    labelNames: ['kind', 'status'],
+    registers: [registry],
+  })
+  return { answered: (kind, status) => requests.inc({ kind, status }) }
 }

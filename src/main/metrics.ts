@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Gauge, Registry } from '@prometheus-io/client'
 import type { ApiMeter } from '#api/meter.ts'
 import { within } from '#api/within.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
+import type { GatewayMeter } from '#scheduler/gateway-meter.ts'
 import type { WorkerMeter } from '#scheduler/worker-context.ts'
 import type { Store } from '#store/store.ts'
 import packageJson from '../../package.json' with { type: 'json' }
@@ -10,7 +11,7 @@ import { createApiMeter } from './metrics-api.ts'
 import { watchEngine } from './metrics-engine.ts'
 import { measureLine } from './metrics-line.ts'
 import { meterStore } from './metrics-store.ts'
-import { createWorkerMeter, type WorkerFigures } from './metrics-worker.ts'
+import { createGatewayMeter, createWorkerMeter, type WorkerFigures } from './metrics-worker.ts'
 
 /**
  * The figures of one process. What passes through a port is counted there, by a port of the same kind around it; what a room
@@ -22,6 +23,7 @@ export type Metrics = {
   engine(chosen: ChosenEngine): ChosenEngine
   api(): ApiMeter
   worker(figures: WorkerFigures): WorkerMeter
+  gateway(): GatewayMeter
   readonly contentType: string
   /** All of it, in the text format of Prometheus; within two seconds, whatever is away. */
   text(): Promise<string>
@@ -84,6 +86,7 @@ export const createMetrics = (): Metrics => {
     },
     api: () => createApiMeter(registry),
     worker: (figures) => createWorkerMeter(registry, figures),
+    gateway: () => createGatewayMeter(registry),
     contentType: registry.contentType,
     text: () => registry.metrics(),
   }

@@ -79,6 +79,7 @@ const open = async ({
         ...(channel.kind === 'gateway' && { upstream: gateway.model }),
         egress: gateway.egress,
         log,
+        ...(metrics && { meter: metrics.gateway() }),
         ...(gateway.tcp && { tcp: { ...gateway.tcp, runs: store.runs } }),
       }),
     )

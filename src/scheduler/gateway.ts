@@ -13,6 +13,7 @@ import { createModelGuard } from './egress-model.ts'
 import { appendEvents, listEvents } from './gateway-events.ts'
 import { drain, refuse, sendJson, sendUnavailable } from './gateway-http.ts'
 import { type GatewayListener, listenTcp, listenUnix } from './gateway-listen.ts'
+import { type GatewayMeter, measureAnswer } from './gateway-meter.ts'
 import { createModelProxy, LEAVING, type ModelProxy, sendBroken, type Upstream } from './gateway-proxy.ts'
 import { createGatewayRuns, type LookTimings, TokenUnclear } from './gateway-runs.ts'
 import { newServed, type Served } from './gateway-served.ts'
@@ -33,6 +34,7 @@ export type GatewayDeps = {
   /** One port for all runs, told apart by their tokens; port 0 = any free one. */
   readonly tcp?: SharedPort
   readonly log: Pick<Logger, 'warn'>
+  readonly meter?: GatewayMeter
 }
 
 /**
@@ -69,7 +71,7 @@ const sameHash = (a: string, b: string): boolean => {
   return left.length === right.length && timingSafeEqual(left, right)
 }
 
-type Parts = Pick<GatewayDeps, 'events' | 'log' | 'egress'> & {
+type Parts = Pick<GatewayDeps, 'events' | 'log' | 'egress' | 'meter'> & {
   readonly proxy: ModelProxy | undefined
   readonly guard: EgressGuard
   readonly modelGuard: EgressGuard
@@ -140,6 +142,7 @@ const takeConnect = async (parts: Parts, find: Find, request: IncomingMessage, c
 
 const createListener = (parts: Parts, find: Find): GatewayListener => ({
   request: (request, response) => {
+    if (parts.meter) measureAnswer(parts.meter, request, response)
     takeRequest(parts, find, request, response).catch(() => void response.destroy())
   },
   connect: (request, client, head) => {
@@ -180,12 +183,12 @@ const openShared = async (parts: Parts, { host, port, runs: store, timings = {} 
 }
 
 /** Opens what all runs share; rejects when the TCP port cannot be had. */
-export const openGateway = async ({ events, upstream, egress, tcp, log }: GatewayDeps): Promise<Gateway> => {
+export const openGateway = async ({ events, upstream, egress, tcp, log, meter }: GatewayDeps): Promise<Gateway> => {
   await using stack = new AsyncDisposableStack()
   const proxy = upstream && createModelProxy(upstream)
   if (proxy) stack.defer(() => proxy.close())
   const guards = { guard: createEgressGuard(egress), modelGuard: createModelGuard(egress.model) }
-  const parts: Parts = { events, log, egress, proxy, ...guards }
+  const parts: Parts = { events, log, egress, proxy, ...guards, ...(meter && { meter }) }
   const open = new Set<AsyncDisposable>()
   const shared = tcp && stack.use(await openShared(parts, tcp))
   stack.defer(async () => void (await Promise.all([...open].map((one) => one[Symbol.asyncDispose]()))))

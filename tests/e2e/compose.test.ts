@@ -88,13 +88,21 @@ describe('make up', { skip: skip ?? false, ...SET_UP }, () => {
     assert.deepEqual(gaps, [])
   })
 
+  test('figures of both services are there for whoever is on their network', LIMIT, async () => {
+    const scrape = async (service: string) =>
+      (await docker(['exec', `${stack.project}-api-1`, 'curl', '-fsS', `http://${service}:9090/metrics`])).stdout
+    assert.match(await scrape('api'), /^mgx_service_up\{service="queue"\} 1$/m)
+    assert.match(await scrape('worker'), /^mgx_service_up\{service="engine"\} 1$/m)
+  })
+
   test('agents reach MongoDB and nothing else of ours', LIMIT, async () => {
     const services = await Promise.all(
       (
         [
           ['redis', 6379],
           ['api', 8000],
-          ['worker', 8000],
+          ['api', 9090],
+          ['worker', 9090],
         ] as const
       ).map(async ([service, port]) => {
         const { NetworkSettings } = await inspectOne(stack, service)

@@ -59,6 +59,10 @@ describe('figures of an API and a worker', { skip: 'skip' in opened ? opened.ski
     for (const name of ['mgx_run_wait_seconds_count', 'mgx_run_duration_seconds_count{status="success"}']) {
       assert.equal(ofWorker.get(name), 1, name)
     }
+    for (const kind of ['events', 'model']) {
+      const asked = ofWorker.get(`mgx_gateway_requests_total{kind="${kind}",status="200"}`) ?? 0
+      assert.ok(asked >= 2, `${kind}: ${asked}`)
+    }
     const counted = [ofApi, ofWorker].reduce((sum, samples) => sum + (samples.get('mgx_events_stored_total') ?? 0), 0)
     assert.equal(counted, await stack.db.collection('events').countDocuments())
     for (const series of [...ofApi.keys(), ...ofWorker.keys()]) assert.doesNotMatch(series, /="one"|[0-9a-f]{8}-/)

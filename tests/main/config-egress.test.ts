@@ -22,7 +22,8 @@ test('the egress of the gateway: its policy, private ranges, and services that n
     { host: 'queue', port: 6379 },
   ])
   assert.ok(gateway.egress.allowPrivate.check('10.20.1.1') && !gateway.egress.allowPrivate.check('10.21.1.1'))
-  assert.deepEqual(devConfig({ PORT: '8123' }, ROOT).egress.ownPorts, [8123])
+  assert.deepEqual(devConfig({ PORT: '8123', METRICS_PORT: '9090' }, ROOT).egress.ownPorts, [8123, 9090])
+  assert.deepEqual(worker({ METRICS_PORT: '9090' }).gateway.egress.ownPorts, [9090])
 })
 
 test('an egress policy that is none, and one that nothing would keep, are refused', () => {
