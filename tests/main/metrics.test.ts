@@ -90,7 +90,7 @@ for (const [how, countWaiting] of [
   ['refuses', () => Promise.reject(new Error('away'))],
   ['never answers', () => new Promise<never>(() => {})],
 ] as const) {
-  test(`a store that ${how}: the scrape is there, without the line`, async (t) => {
+  test(`a store that ${how}: the scrape is there, without the line`, { timeout: 60_000 }, async (t) => {
     const metrics = createMetrics()
     const store = await openStore(t)
     metrics.store({ ...store, runs: { ...store.runs, countWaiting } })
