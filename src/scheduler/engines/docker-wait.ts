@@ -13,6 +13,18 @@ const RECHECK_MS = 30_000
 const UNSTARTED_MS = 30_000
 const POLL_MS = 100
 
+/**
+ * What a daemon that comes back (live-restore) makes of a container whose shim it does not find: exited, with this code, just now;
+ * while its processes may run on (seen with Docker 20.10). A container that really ended with it was seen to by who waited for it, and our
+ * runner never does.
+ */
+const OUT_OF_SIGHT = 255
+const OUT_OF_SIGHT_EXIT: SandboxExit = {
+  ...LOST,
+  unproven: true,
+  detail: 'Docker lost sight of it when its daemon was away, and says exit code 255',
+}
+
 type State = Docker.ContainerInspectInfo['State']
 
 const stateOf = async (docker: Docker, id: string): Promise<State | undefined> => {
@@ -73,6 +85,8 @@ export const waitForExit = async (
       await pause(POLL_MS, signal)
     } else if (state.Running) {
       seen = await untilStopped(daemon.docker, found.containerId, signal)
+    } else if (state.ExitCode === OUT_OF_SIGHT && seen !== OUT_OF_SIGHT) {
+      return OUT_OF_SIGHT_EXIT
     } else {
       return exitFrom(state.ExitCode, state.OOMKilled)
     }
