@@ -59,7 +59,9 @@ describe('infra/kubernetes on a cluster', { skip: 'skip' in opened ? opened.skip
       const run = await generate(url, { session_id: 'two', prompt })
       await using follower = followEvents([`${url}${run.events_url}`])
       await waitFor(() => fileOf('two', 'began').then(() => true), { what: 'the agent', everyMs: 500 })
-      await kubectl(['rollout', 'restart', '-n', names.services, 'deployment/mgx-api', 'deployment/mgx-worker'])
+      await kubectl(['rollout', 'restart', '-n', names.services, 'deployment/mgx-api'])
+      // As an operator ends a trial of another image: it is a rollout of the workers.
+      await kubectl(['set', 'env', '-n', names.services, 'deployment/mgx-worker', 'AGENT_CANARY_WEIGHT=0'])
       for (const name of ['mgx-api', 'mgx-worker'])
         await kubectl(['rollout', 'status', '-n', names.services, '--timeout=120s', `deployment/${name}`])
       await waitFor(() => follower.connections > 1, { what: 'the old api to end the stream' })
@@ -99,6 +101,14 @@ describe('infra/kubernetes on a cluster', { skip: 'skip' in opened ? opened.skip
       ['list', 'nodes'],
     ] as const)
       assert.equal(await may(names.agents, verb, resource), false, `${verb} ${resource}`)
+  })
+
+  test('a worker tells the figures that workers are scaled by', LIMIT, async () => {
+    const ask = ['curl', '-fsS', 'http://127.0.0.1:9090/metrics']
+    const figures = await kubectl(['exec', '-n', names.services, 'deployment/mgx-worker', '-c', 'worker', '--', ...ask])
+    const scaler = await kubectl(['get', '-n', names.services, 'hpa/mgx-worker', '-o', 'json'])
+    const { metrics } = JSON.parse(scaler).spec as { metrics: { pods: { metric: { name: string } } }[] }
+    for (const { pods } of metrics) assert.match(figures, new RegExp(`^${pods.metric.name}\\b.* \\d`, 'm'))
   })
 
   test('among the agents nothing runs that is not hardened, and no more than the quota', LIMIT, async () => {

@@ -33,11 +33,3 @@ const calls = (): Rules => {
 test('the rights that the engine asks for are the calls it makes: none is missing, none too many', () => {
   assert.deepEqual(calls(), sorted(KUBERNETES_RULES))
 })
-
-test('the role of docs/kubernetes.md grants exactly these', () => {
-  const page = readFileSync(join(ROOT, 'docs/kubernetes.md'), 'utf8')
-  const granted = [...page.matchAll(/resources: \["([a-z/]+)"\], verbs: \[(.+?)\]/g)].map(
-    ([, resource = '', verbs = '']) => [resource, [...verbs.matchAll(/"([a-z]+)"/g)].map(([, verb = '']) => verb)],
-  )
-  assert.deepEqual(sorted(Object.fromEntries(granted)), sorted(KUBERNETES_RULES))
-})
