@@ -52,14 +52,15 @@ type Counts = ReturnType<typeof createCounts>
  */
 const meterRuns = (runs: RunStore, { accepted, wait, ended, duration }: Counts): RunStore => ({
   ...runs,
-  async accept(run) {
-    const result = await runs.accept(run)
+  async accept(...asked) {
+    const result = await runs.accept(...asked)
     if (result.outcome === 'accepted') accepted.inc()
     return result
   },
-  async transition(runId, expect, patch) {
-    const run = await runs.transition(runId, expect, patch)
+  async transition(...asked) {
+    const run = await runs.transition(...asked)
     if (run === undefined) return undefined
+    const [, , patch] = asked
     if (patch.started_at !== undefined) wait.observe((patch.started_at.getTime() - run.created_at.getTime()) / 1000)
     if (patch.state === 'finished' && patch.result !== undefined) {
       ended.inc({ cause: patch.result.cause })
@@ -72,8 +73,8 @@ const meterRuns = (runs: RunStore, { accepted, wait, ended, duration }: Counts):
 
 const meterEvents = (log: EventLog, { events }: Counts): EventLog => ({
   ...log,
-  async append(sessionId, sent, options) {
-    const result = await log.append(sessionId, sent, options)
+  async append(...sent) {
+    const result = await log.append(...sent)
     if (result.outcome === 'stored') events.inc(result.seqs.length)
     return result
   },
