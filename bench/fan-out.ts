@@ -14,33 +14,38 @@ const PER_SECOND = 5
 
 type Measured = { readonly followers: number; readonly ms: readonly number[]; readonly perSecond: number }
 
-type Subject = { readonly name: string; readonly api: Stack; readonly run: Run; written: number }
+type Subject = { readonly name: string; readonly api: Stack; newRun(): Promise<Run> }
 
-const write = async (bench: Bench, subject: Subject, more: Pick<WriterJob, 'events' | 'batch' | 'everyMs'>) => {
-  const { run, api, written } = subject
-  subject.written += more.events
-  await runWriter({ run, channel: { kind: 'direct', url: bench.mongo.url, db: api.db }, first: written, ...more })
-}
+type Writing = Pick<WriterJob, 'first' | 'events' | 'batch' | 'everyMs'>
 
-const until = async (holds: () => boolean, what: string, timeoutMs: number): Promise<void> => {
-  const end = performance.now() + timeoutMs
+const write = (bench: Bench, { api }: Subject, run: Run, writing: Writing): Promise<void> =>
+  runWriter({ run, channel: { kind: 'direct', url: bench.mongo.url, db: api.db }, ...writing })
+
+/** How long every event may take to every follower, milliseconds: a busy machine is slow, a lost event never comes. */
+const PATIENCE_MS = 120_000
+
+const until = async (holds: () => boolean, what: string): Promise<void> => {
+  const end = performance.now() + PATIENCE_MS
   while (!holds()) {
-    if (performance.now() > end) throw new Error(`${what} did not happen within ${timeoutMs} ms`)
+    if (performance.now() > end) throw new Error(`${what}: not within ${PATIENCE_MS} ms`)
     await sleep(5)
   }
 }
 
-/** Opens the followers, paces some events past them, then gives as many as the store takes. */
+/**
+ * Opens the followers of a new session, paces some events past them, then gives as many as the store takes. A session of its
+ * own: what polls knows no place to begin at, and would replay to each follower whatever went before.
+ */
 const measure = async (bench: Bench, subject: Subject, followers: number): Promise<Measured> => {
-  const { api, run } = subject
+  const { api } = subject
+  const run = await subject.newRun()
   const delays: number[] = []
   let count = 0
   let first: bigint | undefined
   let last = 0n
   let timed = false
   using open = await openFollowers(
-    // Behind what is there already: a replay is not what is measured.
-    [`${api.url}/api/agent/sessions/${run.session_id}/events?run_id=${run.run_id}&after=${subject.written + 1}`],
+    [`${api.url}/api/agent/sessions/${run.session_id}/events?run_id=${run.run_id}`],
     followers,
     (sent, at) => {
       count += 1
@@ -50,16 +55,15 @@ const measure = async (bench: Bench, subject: Subject, followers: number): Promi
     },
   )
   await sleep(1_000)
-  const before = count
   timed = true
   const paced = bench.quick ? 5 : 25
-  await write(bench, subject, { events: paced, batch: 1, everyMs: 1_000 / PER_SECOND })
-  await until(() => count === before + paced * open.size, 'every paced event at every follower', 30_000)
+  await write(bench, subject, run, { first: 0, events: paced, batch: 1, everyMs: 1_000 / PER_SECOND })
+  await until(() => count === paced * open.size, `${subject.name}: every paced event at every follower`)
   timed = false
   const flood = Math.ceil((bench.quick ? 4_000 : 200_000) / Math.max(followers, 10))
   first = undefined
-  await write(bench, subject, { events: flood, batch: 50, everyMs: 0 })
-  await until(() => count === before + (paced + flood) * open.size, 'every event at every follower', 120_000)
+  await write(bench, subject, run, { first: paced, events: flood, batch: 50, everyMs: 0 })
+  await until(() => count === (paced + flood) * open.size, `${subject.name}: every event at every follower`)
   return { followers, ms: delays, perSecond: (flood * followers) / (Number(last - (first ?? last)) / 1e9) }
 }
 
@@ -115,13 +119,8 @@ export const benchFanOut = async (bench: Bench): Promise<Findings> => {
   const api = stack.use(await startApi(bench, 'bench_fan_out'))
   const polling = stack.use(await startPolling(bench, { name: 'fan_out_polling' }))
   const store = stack.use(await openBenchStore(bench, api.db))
-  const subject = async (name: string, one: Stack): Promise<Subject> => ({
-    name,
-    api: one,
-    run: await acceptedRun(store, name),
-    written: 0,
-  })
-  const [ours, polled] = [await subject('mgx', api), await subject('polling', polling)]
+  const subject = (name: string, one: Stack): Subject => ({ name, api: one, newRun: () => acceptedRun(store, name) })
+  const [ours, polled] = [subject('mgx', api), subject('polling', polling)]
   const found: { ours: Measured[]; polled: Measured[] } = { ours: [], polled: [] }
   for (const followers of FOLLOWERS) {
     found.ours.push(await measure(bench, ours, followers))
