@@ -34,15 +34,23 @@ export const drain = async (request: IncomingMessage): Promise<void> => {
   await over.promise
 }
 
-/** The whole body; throws PAYLOAD_TOO_LARGE once all of a longer one has been read away. */
-export const readBody = async (request: IncomingMessage, maxBytes: number): Promise<Buffer> => {
+/**
+ * The whole body; throws PAYLOAD_TOO_LARGE once all of a longer one has been read away. By its events: waiting for each part in a
+ * loop takes twice as long, and every event of a runner passes here.
+ */
+export const readBody = (request: IncomingMessage, maxBytes: number): Promise<Buffer> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const parts: Buffer[] = []
   let size = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
+  request.on('data', (part: Buffer) => {
     size += part.length
     if (size <= maxBytes) parts.push(part)
-  }
-  if (size > maxBytes)
-    throw refuse('PAYLOAD_TOO_LARGE', `A body here has at most ${maxBytes} bytes; this one had ${size}.`)
-  return Buffer.concat(parts)
+  })
+  request.once('end', () => {
+    if (size <= maxBytes) return resolve(Buffer.concat(parts))
+    return reject(refuse('PAYLOAD_TOO_LARGE', `A body here has at most ${maxBytes} bytes; this one had ${size}.`))
+  })
+  request.once('error', reject)
+  request.once('close', () => reject(new Error('the connection was closed before the body had come')))
+  return promise
 }
