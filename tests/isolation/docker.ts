@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ConfigError } from '#main/read-env.ts'
 import { rowsOf } from './checks.ts'
 import type { Row } from './table.ts'
-import { ASKED, type ProbedServer, probeAgent, type Ran } from './world.ts'
+import { ASKED, openProbedServer, type ProbedServer, probeAgent, type Ran } from './world.ts'
 
 /** A fork bomb as everybody knows it; three seconds later the group of the command is killed, as at a tool's time-out. */
 const BOMB = `bash timeout -s KILL 3 bash -c ':(){ :|:& };:' 2>bomb.log; sleep 1; echo survived >after-bomb`
@@ -34,6 +35,22 @@ const hoardRow = async (server: ProbedServer): Promise<Row> => {
     asked: 'disk_full',
     enforced: result.cause,
     ok: result.cause === 'disk_full',
+  }
+}
+
+/** The same where the file system refuses it: on disk there is never more. Others than root cannot have that, and are told so. */
+export const probeHardQuota = async (stack: AsyncDisposableStack, image: string): Promise<Row[]> => {
+  const what = 'workspace beyond its hard quota'
+  try {
+    const server = await openProbedServer(stack, image, { AGENT_WORKSPACE_QUOTA_KIND: 'hard' })
+    const { result } = await server.run('hoard', HOARD)
+    const { blocks } = await stat(join(server.root, '.mgx/disks/hoard-files.img'))
+    const megabytes = Math.ceil((blocks * 512) / 1024 ** 2)
+    const ok = result.cause === 'disk_full' && megabytes <= 64
+    return [{ what, asked: 'disk_full, 64 MB on disk', enforced: `${result.cause}, ${megabytes} MB`, ok }]
+  } catch (error) {
+    if (!(error instanceof ConfigError) || process.getuid?.() === 0) throw error
+    return [{ what, asked: 'root, or refused', enforced: 'not tried without root: refused', ok: true }]
   }
 }
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { openDocker } from '../services/docker.ts'
 import { testImage } from '../services/image.ts'
 import { rowsOf } from './checks.ts'
-import { probeDocker } from './docker.ts'
+import { probeDocker, probeHardQuota } from './docker.ts'
 import { probeMongo } from './mongodb.ts'
 import { probeProcess } from './process.ts'
 import { type Row, tableOf } from './table.ts'
@@ -23,6 +23,11 @@ describe('isolation, shown from inside', () => {
   test('docker: an agent can do nothing beyond its workspace', { skip: noDocker }, async () => {
     await using stack = new AsyncDisposableStack()
     holds('docker', await probeDocker(await openProbedServer(stack, await testImage())))
+  })
+
+  test('docker: nobody writes beyond a hard quota', { skip: noDocker }, async () => {
+    await using stack = new AsyncDisposableStack()
+    holds('docker', await probeHardQuota(stack, await testImage()))
   })
 
   test('docker: every line fails in a container that nothing holds', { skip: noDocker }, async () => {

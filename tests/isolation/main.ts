@@ -1,6 +1,6 @@
 import { openDocker } from '../services/docker.ts'
 import { testImage } from '../services/image.ts'
-import { probeDocker } from './docker.ts'
+import { probeDocker, probeHardQuota } from './docker.ts'
 import { probeMongo } from './mongodb.ts'
 import { probeProcess } from './process.ts'
 import { type Row, tableOf } from './table.ts'
@@ -14,7 +14,8 @@ const docker = async () => {
   const found = await openDocker()
   if ('skip' in found) return { skip: found.skip ?? 'no Docker' }
   await using stack = new AsyncDisposableStack()
-  return await probeDocker(await openProbedServer(stack, await testImage()))
+  const image = await testImage()
+  return [...(await probeDocker(await openProbedServer(stack, image))), ...(await probeHardQuota(stack, image))]
 }
 
 const PARTS: readonly Part[] = [

@@ -73,7 +73,11 @@ const giveFiles = async (root: string, session: string, files: readonly string[]
   return workspace
 }
 
-export const openProbedServer = async (stack: AsyncDisposableStack, image: string): Promise<ProbedServer> => {
+export const openProbedServer = async (
+  stack: AsyncDisposableStack,
+  image: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<ProbedServer> => {
   const model = stack.use(await openPromptModel())
   const secret = `sk-${randomBytes(24).toString('hex')}`
   const marker = `of-another-${randomBytes(6).toString('hex')}`
@@ -90,6 +94,7 @@ export const openProbedServer = async (stack: AsyncDisposableStack, image: strin
     AGENT_WORKSPACE_QUOTA: '64m',
     OPENAI_BASE_URL: model.baseUrl,
     OPENAI_API_KEY: secret,
+    ...more,
   })
   const other = await giveFiles(server.root, 'other', [])
   await writeFile(join(other, marker), 'not for you')
