@@ -1,4 +1,4 @@
-import { lstat, readdir } from 'node:fs/promises'
+import { lstat, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Run } from '#contracts/run.ts'
@@ -32,23 +32,34 @@ const networks = async ({ docker, installation }: Stack, all: boolean): Promise<
   return all ? names : names.filter((name) => name.includes(installation))
 }
 
+/** With a hard quota a workspace is a link for ever; whether something is still mounted is seen where that is. */
+const isDisk = async (path: string): Promise<boolean> =>
+  (await readlink(path).catch(() => '')).startsWith('.mgx/mounts/')
+
 /** Workspaces whose files are still elsewhere: with a container that was started ahead. */
 const astray = async (root: string): Promise<string[]> => {
   const names = (await readdir(root)).filter((name) => !name.startsWith('.'))
-  const kinds = await Promise.all(names.map(async (name) => [name, await lstat(join(root, name))] as const))
-  return kinds.filter(([, entry]) => !entry.isDirectory()).map(([name]) => name)
+  const strays = await Promise.all(
+    names.map(async (name) => {
+      const path = join(root, name)
+      return (await lstat(path)).isDirectory() || (await isDisk(path)) ? [] : [name]
+    }),
+  )
+  return strays.flat()
 }
 
 /** Of a worker that died over its check: the next worker sweeps them up once they are older than this run of the harness. */
 const isProbe = (name: string): boolean => name.startsWith('probe-')
 
-/** What lies under .mgx: sockets of runs, and slots. */
+/** What lies under .mgx: sockets of runs, slots, mounts. Images stay, as workspaces do. */
 const workerFiles = async (root: string): Promise<string[]> => {
   const mine = join(root, '.mgx')
-  const [top, slots] = await Promise.all([mine, join(mine, 'slots')].map((dir) => readdir(dir).catch(() => [])))
+  const namesIn = (dir: string) => readdir(join(mine, dir)).catch(() => [])
+  const [top, slots, mounts] = await Promise.all([namesIn(''), namesIn('slots'), namesIn('mounts')])
   return [
-    ...(top ?? []).filter((name) => name !== 'slots' && !isProbe(name)),
-    ...(slots ?? []).map((name) => `slots/${name}`),
+    ...top.filter((name) => !['slots', 'mounts', 'disks'].includes(name) && !isProbe(name)),
+    ...slots.map((name) => `slots/${name}`),
+    ...mounts.map((name) => `mounts/${name}`),
   ]
 }
 
