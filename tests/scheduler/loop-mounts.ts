@@ -17,14 +17,19 @@ export const loopsIn = async (root: string): Promise<string[]> => {
   return (await Promise.all(devices.map(read))).map((path) => path.trim()).filter((path) => path.startsWith(`${root}/`))
 }
 
-/** A temporary directory in which things may be mounted; what a failed test leaves there is unmounted first. */
+/**
+ * A temporary directory in memory in which things may be mounted: a busy disk would take seconds for each unmount. What a failed
+ * test leaves there is unmounted first.
+ */
 export const mountableDir = async (t: TestContext): Promise<string> => {
   let root: string | undefined
   t.after(async () => {
     if (root === undefined) return
-    for (const path of (await mountsIn(root)).reverse()) execFileSync('umount', ['--lazy', path])
+    for (const path of [...(await mountsIn(root)).reverse(), root]) execFileSync('umount', ['--lazy', path])
   })
-  root = await realpath(await tempDir(t))
+  const directory = await realpath(await tempDir(t))
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512m,mode=755', 'tmpfs', directory])
+  root = directory
   return root
 }
 
