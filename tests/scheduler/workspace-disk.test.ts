@@ -65,8 +65,13 @@ describe('the disk of a workspace', { skip: CANNOT_MOUNT }, () => {
     await Promise.all(['r2', 'r3'].map((run) => disk.close(run)))
     assert.deepEqual(await disk.left(), [])
     assert.equal((await lstat(disk.home)).isSymbolicLink(), true)
-    await disk.open('r4')
-    assert.equal(await readFile(join(disk.home, 'file'), 'utf8'), 'kept')
+    for (let round = 0; round < 2; round++) {
+      const runs = Array.from({ length: 4 }, (_, index) => `again-${round}-${index}`)
+      await Promise.all(runs.map((run) => disk.open(run)))
+      assert.equal((await loopsIn(disk.root)).length, 1, 'also when all come at once')
+      assert.equal(await readFile(join(disk.home, 'file'), 'utf8'), 'kept')
+      await Promise.all(runs.map((run) => disk.close(run)))
+    }
   })
 
   test('is mounted again after a reboot, and where its maker died', async (t) => {
