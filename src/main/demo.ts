@@ -73,7 +73,9 @@ const runDemo = async (env: Env, settings: DevSettings, shutdown: Shutdown): Pro
 
 /** What `make demo` runs after its set-up: one session, live in the terminal. */
 await runRoot('demo', async (env) => {
-  const settings = devConfig(env)
+  // Nobody reads the figures of one run, and a server beside it may have that port.
+  const { METRICS_PORT: _, ...rest } = env
+  const settings = devConfig(rest)
   using shutdown = onShutdown((message) => process.stderr.write(`\n  ${message}\n`))
   return await runDemo(env, settings, shutdown)
 })
