@@ -77,11 +77,14 @@ export const egressSettings = (
   ownPorts: ownPorts.flatMap((port) => port ?? []),
 })
 
+type NoticeValues = EgressValues & Pick<Values<(typeof AGENTS)['engine']>, 'ENGINE'>
+
 /** What to say where a policy is set and containers have another way out. */
-export const egressNotice = ({ channel, network }: WorkerConfig, values: EgressValues): readonly string[] =>
-  channel.kind === 'gateway' && network !== 'none' && values.AGENT_EGRESS !== 'all'
-    ? [
-        `AGENT_EGRESS holds only programs that use the proxy: agents are on the network ${network}. Unset AGENT_NETWORK, ` +
-          'or make that network an internal one',
-      ]
-    : []
+export const egressNotice = ({ channel, network }: WorkerConfig, values: NoticeValues): readonly string[] => {
+  if (channel.kind !== 'gateway' || network === 'none' || values.AGENT_EGRESS === 'all') return []
+  const held = 'AGENT_EGRESS holds only programs that use the proxy'
+  // Which policies a cluster has, and whether it enforces them, a worker cannot see.
+  if (values.ENGINE === 'kubernetes')
+    return [`${held}, unless a NetworkPolicy lets agents reach nothing but the gateway and DNS (docs/kubernetes.md)`]
+  return [`${held}: agents are on the network ${network}. Unset AGENT_NETWORK, or make that network an internal one`]
+}

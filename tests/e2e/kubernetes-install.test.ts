@@ -7,7 +7,9 @@ import { generate, logsOf, resultOf } from './generate.ts'
 import { namesOfTest, openInstall } from './kubernetes-install.ts'
 import { followEvents } from './session-follower.ts'
 
-const LIMIT = { timeout: 180_000 }
+const LIMIT = { timeout: 400_000 }
+/** For what waits for processes to start, on a machine that is busy. */
+const PATIENT = { everyMs: 500, timeoutMs: 150_000 }
 
 const isNamespace = ({ kind }: Manifest): boolean => kind === 'Namespace'
 
@@ -48,7 +50,7 @@ describe('infra/kubernetes on a cluster', { skip: 'skip' in opened ? opened.skip
     assert.match(log, /https_proxy=/)
     assert.ok(!log.includes(opened.modelKey), 'the key of the model stays outside')
     const pods = () => kubectl(['get', 'pods', '-n', names.agents, '-o', 'name'])
-    await waitFor(async () => (await pods()) === '', { what: 'no pod to be left', everyMs: 500 })
+    await waitFor(async () => (await pods()) === '', { ...PATIENT, what: 'no pod to be left' })
   })
 
   test(
@@ -58,13 +60,13 @@ describe('infra/kubernetes on a cluster', { skip: 'skip' in opened ? opened.skip
       const prompt = 'bash touch began; until [ -e go ]; do sleep 0.1; done; echo went on'
       const run = await generate(url, { session_id: 'two', prompt })
       await using follower = followEvents([`${url}${run.events_url}`])
-      await waitFor(() => fileOf('two', 'began').then(() => true), { what: 'the agent', everyMs: 500 })
+      await waitFor(() => fileOf('two', 'began').then(() => true), { ...PATIENT, what: 'the agent' })
       await kubectl(['rollout', 'restart', '-n', names.services, 'deployment/mgx-api'])
       // As an operator ends a trial of another image: it is a rollout of the workers.
       await kubectl(['set', 'env', '-n', names.services, 'deployment/mgx-worker', 'AGENT_CANARY_WEIGHT=0'])
       for (const name of ['mgx-api', 'mgx-worker'])
-        await kubectl(['rollout', 'status', '-n', names.services, '--timeout=120s', `deployment/${name}`])
-      await waitFor(() => follower.connections > 1, { what: 'the old api to end the stream' })
+        await kubectl(['rollout', 'status', '-n', names.services, '--timeout=180s', `deployment/${name}`])
+      await waitFor(() => follower.connections > 1, { ...PATIENT, what: 'the old api to end the stream' })
       await kubectl(['exec', '-n', names.services, 'deployment/mgx-worker', '--', 'touch', '/workspaces/two/go'])
       assert.equal((await resultOf(url, run, 120_000)).status, 'success')
       await follower.done

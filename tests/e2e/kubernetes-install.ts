@@ -87,7 +87,7 @@ const podIp = (admin: Admin, { services }: Names, app: string): Promise<string> 
       const { items } = await admin.ask<Pods>('GET', `/api/v1/namespaces/${services}/pods?${query}`)
       return items[0]?.status.podIP
     },
-    { what: `the address of ${app}`, everyMs: 200 },
+    { what: `the address of ${app}`, everyMs: 200, timeoutMs: 150_000 },
   )
 
 /** As small as a cluster for tests, which has no storage class and is shared. */
@@ -182,7 +182,7 @@ export const openInstall = async (): Promise<Install | Skip> => {
   addressed(all, hosts, `http://${host}:${gateway.port}`)
   await applyManifests(kubectl, all.filter(isService))
   for (const name of ['mgx-api', 'mgx-worker'])
-    await kubectl(['rollout', 'status', '-n', services, '--timeout=120s', `deployment/${name}`])
+    await kubectl(['rollout', 'status', '-n', services, '--timeout=180s', `deployment/${name}`])
   const api = closing.use(await openServiceForward(admin, services, 'mgx-api', '127.0.0.1'))
   const kept = closing.move()
   return {

@@ -44,3 +44,11 @@ test('an egress policy that is none, and one that nothing would keep, are refuse
   assert.deepEqual(worker({ AGENT_EGRESS: 'none' }).notices, [])
   assert.match(worker({ AGENT_EGRESS: 'none', AGENT_NETWORK: 'mine' }).notices.join(), /on the network mine/)
 })
+
+test('a policy that agents can go around says so, and what would hold them', () => {
+  const notices = (env: Record<string, string>) => worker({ AGENT_EGRESS: 'registries', ...env }).notices.join('\n')
+  assert.equal(notices({}), '')
+  assert.match(notices({ GATEWAY_TCP_PORT: '8100' }), /holds only programs that use the proxy.*an internal one/)
+  const pods = { ENGINE: 'kubernetes', GATEWAY_TCP_PORT: '8100', GATEWAY_TCP_URL: 'http://gateway:8100' }
+  assert.match(notices(pods), /holds only programs that use the proxy, unless a NetworkPolicy/)
+})

@@ -22,9 +22,9 @@ export const parseManifests = (text: string): Manifest[] =>
 export const renderManifests = async (kubectl: Kubectl, directory: string): Promise<Manifest[]> =>
   parseManifests(await kubectl(['kustomize', directory]))
 
-/** `kubectl apply`, which reads JSON as well: one object a document. */
-export const applyManifests = (kubectl: Kubectl, all: readonly Manifest[], ...flags: readonly string[]) =>
-  kubectl(['apply', ...flags, '-f', '-'], all.map((one) => JSON.stringify(one)).join('\n---\n'))
+/** `kubectl apply`, which reads JSON as well. */
+export const applyManifests = (kubectl: Kubectl, items: readonly Manifest[], ...flags: readonly string[]) =>
+  kubectl(['apply', ...flags, '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }))
 
 /** Names that an installation of a test's own has in place of `mgx` and `mgx-agents`. */
 export type Names = { readonly services: string; readonly agents: string }
