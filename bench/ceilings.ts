@@ -1,19 +1,23 @@
+import { GATEWAY_MOUNT, GATEWAY_SOCKET, type RunnerJob } from '#contracts/job.ts'
 import type { DotChart } from './charts/chart.ts'
-import { ceiling, openBareDocker } from './docker.ts'
+import { type AgentByHand, ceiling, openBareDocker } from './docker.ts'
 import { absolute, type Row, relative } from './row.ts'
 import type { Bench } from './stack.ts'
+import { startStubGateway } from './stub-gateway.ts'
 
+/** The last is what our workers and the polling design have. */
 const AT_ONCE = [2, 4, 8] as const
-const AGENTS_AT_ONCE = 4
+const SECONDS = 3
+
 /** The gateway channel needs no network; the direct one, and the polling design, do. */
 const NETWORKS = ['none', 'bridge'] as const
 
 export type Network = (typeof NETWORKS)[number]
 
-/** Cycles of bare containers: the image, hardening and network of agents. */
+/** Cycles of containers by a plain dockerode script: the image, hardening and network of agents. */
 export type Cycles = {
   readonly network: Network
-  /** A Node that does nothing; or the agent, by hand, with the same prompt as our runs. */
+  /** A Node that does nothing; or the agent, by hand, with the prompt and the model of our runs. */
   readonly program: 'nothing' | 'agent'
   readonly atOnce: number
   readonly perMinute: number
@@ -27,58 +31,85 @@ export type Rate = {
   readonly perMinute: number
 }
 
-const agentEnv = (bench: Bench): Record<string, string> => ({
-  FRAMEWORK: 'static',
-  PROMPT: 'bench',
-  MONGODB_URL: bench.mongo.urlFor({ host: bench.bridge, direct: true }),
-  MONGODB_DB: 'bench_by_hand',
-  OPENAI_API_KEY: 'bench',
-  OPENAI_BASE_URL: `http://${bench.bridge}:${bench.modelPort}/v1`,
-  OPENAI_MODEL: 'stub',
+/** The direct channel: told by its environment. */
+const directByHand = (bench: Bench): AgentByHand => ({
+  env: {
+    FRAMEWORK: 'static',
+    PROMPT: 'bench',
+    MONGODB_URL: bench.mongo.urlFor({ host: bench.bridge, direct: true }),
+    MONGODB_DB: 'bench_by_hand',
+    OPENAI_API_KEY: 'bench',
+    OPENAI_BASE_URL: `http://${bench.bridge}:${bench.modelPort}/v1`,
+    OPENAI_MODEL: 'stub',
+  },
 })
 
-/** The engine's own rate, with 2, 4 and 8 cycles at a time. */
+/** The gateway channel: told by a job line, as a worker does it, with a gateway that stores nothing. */
+const gatewayByHand = (directory: string): AgentByHand => ({
+  env: {},
+  gatewayDir: directory,
+  jobLine: (name) => {
+    const job: RunnerJob = {
+      v: 1,
+      tenant_id: 'bench',
+      session_id: name,
+      run_id: name,
+      workspace_id: name,
+      framework: 'static',
+      prompt: 'bench',
+      model: 'stub',
+      max_steps: 50,
+      deadline: new Date(Date.now() + 600_000).toISOString(),
+      channel: { kind: 'gateway', url: `unix:${GATEWAY_MOUNT}/${GATEWAY_SOCKET}`, token: 'bench-by-hand' },
+    }
+    return `${JSON.stringify(job)}\n`
+  },
+})
+
+/** The rates without mgx, with 2, 4 and 8 cycles at a time. */
 export const measureCycles = async (bench: Bench): Promise<Cycles[]> => {
   const { image, quick } = bench
+  await using gateway = await startStubGateway()
+  const agents = { none: gatewayByHand(gateway.directory), bridge: directByHand(bench) }
   const found: Cycles[] = []
   for (const network of NETWORKS) {
-    await using bare = await openBareDocker({ image, network })
-    for (const atOnce of AT_ONCE) {
-      found.push({ network, program: 'nothing', atOnce, perMinute: await ceiling(bare, atOnce, quick ? 1 : 4) })
+    for (const program of ['nothing', 'agent'] as const) {
+      await using bare = await openBareDocker({
+        image,
+        network,
+        ...(program === 'agent' && { agent: agents[network] }),
+      })
+      for (const atOnce of AT_ONCE) {
+        found.push({ network, program, atOnce, perMinute: await ceiling(bare, atOnce, quick ? 1 : SECONDS) })
+      }
     }
   }
-  await using agents = await openBareDocker({ image, network: 'bridge', agent: agentEnv(bench) })
-  const perMinute = await ceiling(agents, AGENTS_AT_ONCE, quick ? 1 : 4)
-  return [...found, { network: 'bridge', program: 'agent', atOnce: AGENTS_AT_ONCE, perMinute }]
+  return found
 }
 
 /** The mean of what was taken before and after something: a shared machine's speed drifts. Pure. */
 export const meanOf = (before: readonly Cycles[], after: readonly Cycles[]): Cycles[] =>
   before.map((one, n) => ({ ...one, perMinute: (one.perMinute + (after[n] ?? one).perMinute) / 2 }))
 
-const bestOf = (cycles: readonly Cycles[], network: Network): number =>
-  Math.max(...cycles.filter((one) => one.network === network && one.program === 'nothing').map((one) => one.perMinute))
-
 const nameOf = ({ network, program, atOnce }: Cycles) =>
-  program === 'agent' ? `the agent by hand, ${atOnce} at a time` : `bare, network ${network}, ${atOnce} at a time`
+  `${program === 'agent' ? 'the agent by hand' : 'bare'}, network ${network}, ${atOnce} at a time`
 
-const byHand = (cycles: readonly Cycles[]): number =>
-  cycles.find((one) => one.program === 'agent')?.perMinute ?? Number.NaN
+const bestOf = (cycles: readonly Cycles[], program: Cycles['program'], network: Network): number =>
+  Math.max(...cycles.filter((one) => one.network === network && one.program === program).map((one) => one.perMinute))
 
-/** Each rate against the best of the engine on the same network, and against the same agent without mgx. Pure. */
+/**
+ * Each rate against the best that the same agent reaches on this engine without mgx, which is the target, and against the best of
+ * containers that do nothing, which shows what the agent itself costs. Pure.
+ */
 export const rateRows = (cycles: readonly Cycles[], rates: readonly Rate[]): Row[] => [
   ...cycles.map((one) => absolute(nameOf(one), one.perMinute, '1/min', null)),
-  ...rates.map(({ name, group, network, perMinute }) =>
-    relative(
-      `sessions, ${name}`,
-      perMinute,
-      '1/min',
-      bestOf(cycles, network),
-      group === 'ours' ? { min: 0.85 } : undefined,
-    ),
-  ),
-  ...rates.map(({ name, perMinute }) =>
-    relative(`sessions, ${name}, against the agent by hand`, perMinute, '1/min', byHand(cycles)),
+  ...rates.map(({ name, group, network, perMinute }) => {
+    const best = bestOf(cycles, 'agent', network)
+    const bound = group === 'ours' ? { min: 0.85 } : undefined
+    return relative(`sessions, ${name}, against the agent by hand`, perMinute, '1/min', best, bound)
+  }),
+  ...rates.map(({ name, network, perMinute }) =>
+    relative(`sessions, ${name}, against bare cycles`, perMinute, '1/min', bestOf(cycles, 'nothing', network)),
   ),
 ]
 
@@ -87,7 +118,7 @@ export const rateChart = (cycles: readonly Cycles[], rates: readonly Rate[]): Do
   file: 'throughput',
   title: 'Sessions per minute',
   subtitle:
-    'From the first POST until the last container is gone. Grey: bare create, start, wait, remove; and polling.',
+    'From the first POST until the last container is gone. Grey: a plain dockerode script with the same agent, or with nothing in its containers; and polling.',
   x: { label: 'per minute', scale: 'linear' },
   rows: [
     ...cycles.map((one) => ({ name: nameOf(one), group: 'baseline' as const, perMinute: one.perMinute })),

@@ -28,7 +28,7 @@ export const dockerRun = async (image: string): Promise<number> => {
 export type BareDocker = {
   /** Create, attach, start, milliseconds until the first byte of output; the removal is not timed. */
   firstByte(): Promise<number>
-  /** One whole life: create, start, wait, remove. */
+  /** One whole life: create, start, wait, remove. Rejects when an agent does not end well. */
   cycle(): Promise<void>
 } & AsyncDisposable
 
@@ -48,17 +48,22 @@ export const removeLeftovers = (): void => {
   if (mine.length > 0) execFileSync('docker', ['rm', '-f', ...mine.map((line) => line.split(' ')[0] ?? '')])
 }
 
-export type BareOptions = {
-  readonly image: string
-  readonly network: string
-  /** The agent itself, started by hand with this environment, in place of a Node that does nothing. */
-  readonly agent?: Readonly<Record<string, string>>
+/** The agent itself in place of a Node that does nothing; told what to do by its environment, or by a line of its standard input. */
+export type AgentByHand = {
+  readonly env: Readonly<Record<string, string>>
+  readonly jobLine?: (name: string) => string
+  /** Where its gateway listens. */
+  readonly gatewayDir?: string
 }
+
+export type BareOptions = { readonly image: string; readonly network: string; readonly agent?: AgentByHand }
 
 type Bare = BareOptions & { readonly workspace: string }
 
-const optionsFor = ({ image, network, workspace, agent }: Bare, code: string): Docker.ContainerCreateOptions => {
-  const name = `mgx-bench-${process.pid}-${serial++}`
+const nextName = (): string => `mgx-bench-${process.pid}-${serial++}`
+
+const optionsFor = (bare: Bare, name: string, code: string): Docker.ContainerCreateOptions => {
+  const { image, network, workspace, agent } = bare
   const ids = { session_id: name, run_id: name, workspace_id: name, tenant_id: 'bench' }
   const limits = { memoryBytes: 2 ** 31, cpuQuota: 100_000, pids: 512, tmpBytes: 2 ** 30 }
   const spec = {
@@ -66,7 +71,8 @@ const optionsFor = ({ image, network, workspace, agent }: Bare, code: string): D
     name,
     image,
     user: '1000:1000',
-    env: agent ? { ...agent, SESSION_ID: name, WORKSPACE_ID: name } : {},
+    env: agent ? { ...agent.env, SESSION_ID: name, WORKSPACE_ID: name } : {},
+    ...(agent?.gatewayDir && { gatewayDir: { path: agent.gatewayDir, hostPath: agent.gatewayDir } }),
     network,
     limits,
     labels: {},
@@ -77,7 +83,7 @@ const optionsFor = ({ image, network, workspace, agent }: Bare, code: string): D
     installationOf('bare'),
   )
   const program = agent ? {} : { Entrypoint: [NODE], Cmd: ['-e', code] }
-  return { ...options, ...program, OpenStdin: false, AttachStdin: false }
+  return agent?.jobLine ? options : { ...options, ...program, OpenStdin: false, AttachStdin: false }
 }
 
 export const openBareDocker = async (options: BareOptions): Promise<BareDocker> => {
@@ -89,7 +95,7 @@ export const openBareDocker = async (options: BareOptions): Promise<BareDocker> 
   return {
     async firstByte() {
       const start = performance.now()
-      const container = await docker.createContainer(optionsFor(bare, 'console.log(1)'))
+      const container = await docker.createContainer(optionsFor(bare, nextName(), 'console.log(1)'))
       try {
         const output = await container.attach({ stream: true, stdout: true, stderr: true })
         const first = new Promise((resolve) => output.once('data', resolve))
@@ -103,10 +109,15 @@ export const openBareDocker = async (options: BareOptions): Promise<BareDocker> 
       }
     },
     async cycle() {
-      const container = await docker.createContainer(optionsFor(bare, '0'))
+      const name = nextName()
+      const container = await docker.createContainer(optionsFor(bare, name, '0'))
       try {
+        const line = options.agent?.jobLine?.(name)
+        const stdin = line && (await container.attach({ stream: true, stdin: true, hijack: true }))
         await container.start()
-        await container.wait()
+        if (stdin) stdin.end(line)
+        const { StatusCode: code } = await container.wait()
+        if (code !== 0) throw new Error(`${name} ended with ${code}`)
       } finally {
         await remove(container)
       }

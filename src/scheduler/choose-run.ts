@@ -3,12 +3,10 @@ import type { Run } from '#contracts/run.ts'
 import type { ActiveRun } from '#store/run-line.ts'
 import { admit, type Limits } from './admission.ts'
 import { pause } from './patience.ts'
+import { placesOf } from './places.ts'
 import { createSemaphore } from './semaphore.ts'
 import { isStale, type TakeUp, takeUp, takeUpRun } from './take-up.ts'
 import type { WorkerContext } from './worker-context.ts'
-
-/** A run whose job is offered sooner than this after it came has nobody before it: the queue is first in, first out. Milliseconds. */
-const FRESH_MS = 200
 
 /** Between two looks of a worker that may not start anything, milliseconds. */
 const LOOK_MS = 500
@@ -20,6 +18,8 @@ const CANDIDATES = 8
 const RACES = 10
 
 export type ChooseRun = {
+  /** A job is in hand from now on, until this is disposed. */
+  place(): Disposable
   /** The run to work on for this job, taken up and in `ctx.held`. Rejects when `signal` aborts. */
   choose(job: QueueJob, signal: AbortSignal): Promise<TakeUp>
   /** A run of this worker has ended: who waits looks again at once. */
@@ -31,6 +31,13 @@ type Self = {
   /** By tenant that waits: the number of the turn it was last served in, by this worker. */
   readonly served: Map<string, number>
   turn: number
+  /** Jobs in hand. */
+  inHand: number
+  /**
+   * When a job had to wait last, as far as this worker knows: all its places were taken, or nothing might start. Milliseconds
+   * since 1970.
+   */
+  crowded: number
   /** Waiting runs that could not start, and until when there is no use in asking. */
   readonly putOff: Map<string, number>
 }
@@ -112,12 +119,18 @@ const look = async (self: Self): Promise<Found> => {
   return 'full'
 }
 
-/** With nobody before it and no limit in its way the job's own run starts without a look around. */
+/**
+ * With nobody before it and no limit in its way the job's own run starts without a look around, and many of them at once. The queue is
+ * first in, first out: for a run that came when this worker had a place already, and has had one since, no other waits.
+ */
 const tryFresh = async (self: Self, run: Run, active: readonly ActiveRun[]): Promise<TakeUp | undefined> => {
   const { ctx } = self
-  if (hasPermits(ctx) || Date.now() - run.created_at.getTime() > FRESH_MS) return undefined
+  if (hasPermits(ctx) || run.created_at.getTime() <= self.crowded) return undefined
   const admission = admit([run.tenant_id], active, new Map(), limitsOf(ctx))
-  if (admission.tenants.length === 0) return undefined
+  if (admission.tenants.length === 0) {
+    self.crowded = Date.now()
+    return undefined
+  }
   const taken = await tryTake(self, run.run_id, () => takeUpRun(ctx, run, admission.take(run.tenant_id)))
   return taken.kind === 'taken' ? taken : undefined
 }
@@ -128,7 +141,8 @@ const tryFresh = async (self: Self, run: Run, active: readonly ActiveRun[]): Pro
  * A worker that may start nothing keeps the job in hand and looks again, for a heartbeat at most; then another may have it.
  */
 export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
-  const self: Self = { ctx, served: new Map(), turn: 0, putOff: new Map() }
+  const self: Self = { ctx, served: new Map(), turn: 0, inHand: 0, crowded: Date.now(), putOff: new Map() }
+  const places = placesOf(ctx.config)
   const turns = createSemaphore(1)
   const { heartbeat } = ctx.config.timings
   const lookMs = Math.min(LOOK_MS, heartbeat)
@@ -157,12 +171,22 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
       const found = await look(self)
       if (typeof found !== 'string') return found
       if (found === 'raced' && races++ < RACES) continue
+      if (found === 'full') self.crowded = Date.now()
       if (found !== 'full' || Date.now() >= end) return own(job, await ctx.store.runs.get(job.run_id))
       await rungOr(rung, lookMs, signal)
     }
   }
 
   return {
+    place() {
+      self.inHand += 1
+      return {
+        [Symbol.dispose]() {
+          if (self.inHand >= places) self.crowded = Date.now()
+          self.inHand -= 1
+        },
+      }
+    },
     async choose(job, signal) {
       const { runs } = ctx.store
       // Both at once: a run that starts without a look around must not wait twice.

@@ -183,9 +183,10 @@ const runSession = async (
  * the run back and leaves its container running; one that lost the run touches nothing more.
  */
 export const createRunHandler = (ctx: WorkerContext): JobHandler => {
-  const { choose, changed } = createChooseRun(ctx)
+  const { place, choose, changed } = createChooseRun(ctx)
   const later = { kind: 'later', delayMs: ctx.config.timings.heartbeat } as const
   return async (job, handBack) => {
+    using _place = place()
     const taken = await choose(job, handBack)
     if (taken.kind === 'not') return taken.outcome
     const { run_id } = taken.run

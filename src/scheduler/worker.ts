@@ -1,7 +1,8 @@
 import { within } from './patience.ts'
+import { placesOf } from './places.ts'
 import { reconcile } from './reconcile.ts'
 import { createRunHandler } from './run-session.ts'
-import type { WorkerConfig, WorkerContext } from './worker-context.ts'
+import type { WorkerContext } from './worker-context.ts'
 
 const report = async (ctx: WorkerContext): Promise<void> => {
   try {
@@ -34,10 +35,6 @@ const startReconciling = (ctx: WorkerContext): AsyncDisposable => {
     },
   }
 }
-
-/** As many as it was told, or fewer where their containers would not fit into its memory; one at least. */
-export const placesOf = ({ concurrency, memoryBytes = Infinity, limits }: WorkerConfig): number =>
-  Math.max(1, Math.min(concurrency, Math.floor(memoryBytes / limits.memoryBytes)))
 
 /**
  * Consumes jobs and reconciles until disposed. Disposing takes nothing new, hands the runs back and leaves their containers

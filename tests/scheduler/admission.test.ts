@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { admit, type Limits } from '#scheduler/admission.ts'
-import { placesOf } from '#scheduler/worker.ts'
+import { placesOf } from '#scheduler/places.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import type { ActiveRun } from '#store/run-line.ts'
 
