@@ -8,7 +8,7 @@ import { newToken, tokenHash } from '#scheduler/run-token.ts'
 import type { RunStore } from '#store/run-store.ts'
 import { openSqliteStore } from '#store/sqlite.ts'
 import { tempDir, waitFor } from '../helpers.ts'
-import { call, endRun, open, openUpstream, sent, startedRun } from './gateway-world.ts'
+import { call, endRun, open, openUpstream, sent, startedRun, unavailableIn } from './gateway-world.ts'
 
 const QUICK = { look: 20, unknown: 20 }
 
@@ -42,7 +42,7 @@ test('a run that ends elsewhere is served no longer, and its model request is to
   const asked = call(at(a), 'POST', '/v1/openai/a', '{}')
   await waitFor(() => upstream.seen.length === 1)
   await endRun(store.runs, run)
-  assert.equal((await asked).trailers[GATEWAY_UNAVAILABLE_HEADER], LEAVING)
+  assert.equal(unavailableIn(await asked), LEAVING)
   await waitFor(() => upstream.closed.length === 1)
   assert.equal((await call(at(a), 'GET', '/v1/events')).status, 401)
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { eventIds } from '#contracts/events.ts'
+import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
 import { DEFAULT_TENANT, newRunId } from '#contracts/ids.ts'
 import type { Run } from '#contracts/run.ts'
 import { type EgressConfig, PUBLIC_EGRESS } from '#scheduler/egress-guard.ts'
@@ -52,6 +53,10 @@ export const openUpstream = async (t: TestContext, answer: (response: ServerResp
 
 export type Client = { readonly socketPath?: string; readonly port?: number; readonly token: string }
 export type Answer = Pick<IncomingMessage, 'headers' | 'trailers'> & { readonly status: number; readonly body: string }
+
+/** Why the gateway did not serve, or no longer: at the end of an answer that had begun, else at its beginning. */
+export const unavailableIn = ({ headers, trailers }: Answer): unknown =>
+  trailers[GATEWAY_UNAVAILABLE_HEADER] ?? headers[GATEWAY_UNAVAILABLE_HEADER]
 
 export const call = (
   client: Client,

@@ -8,7 +8,7 @@ import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
 import { LEAVING } from '#scheduler/gateway-proxy.ts'
 import { newToken } from '#scheduler/run-token.ts'
 import { waitFor } from '../helpers.ts'
-import { call, endRun, newRun, open, openUpstream, sent } from './gateway-world.ts'
+import { call, endRun, newRun, open, openUpstream, sent, unavailableIn } from './gateway-world.ts'
 
 test('whoever does not know the token of a run is told to come later, and gets nothing', async (t) => {
   const { events, serve } = await open(t)
@@ -45,7 +45,8 @@ test("disposing one run ends its own requests and nobody else's", async (t) => {
   const results = [one, two].map(({ client }) => call(client, 'POST', '/v1/openai/a', '{}'))
   await waitFor(() => held.length === 2)
   await one.serving[Symbol.asyncDispose]()
-  assert.equal((await results[0])?.trailers[GATEWAY_UNAVAILABLE_HEADER], LEAVING)
+  const cut = await results[0]
+  assert.equal(cut && unavailableIn(cut), LEAVING)
   assert.equal(existsSync(one.socketPath), false)
   for (const response of held) response.end('y')
   assert.equal((await results[1])?.body, 'xy')
@@ -62,7 +63,7 @@ test('over TCP too: a run that is over loses its model request', async (t) => {
   await waitFor(() => upstream.seen.length === 1)
   await endRun(store.runs, one.run)
   await one.serving[Symbol.asyncDispose]()
-  assert.equal((await result).trailers[GATEWAY_UNAVAILABLE_HEADER], LEAVING)
+  assert.equal(unavailableIn(await result), LEAVING)
 })
 
 test('the socket can be opened by any user, takes the place of a stale file, and outlives an older owner', async (t) => {
