@@ -4,7 +4,7 @@ import { type FateOptions, fateOf } from './fates.ts'
 import { openStand, type Services, type Stand } from './house.ts'
 import { type Overhead, overheadOf } from './marks.ts'
 import type { Settings } from './settings.ts'
-import { type Load, loadBetween, OURS, ourCpuMs, readUsage } from './usage.ts'
+import { type Load, loadBetween, type MongoWork, OURS, ourCpuMs, readUsage, workBetween } from './usage.ts'
 
 /** Where a simulation runs, and who is told how it goes. */
 export type World = {
@@ -30,6 +30,8 @@ export type Part = {
   readonly eventsPerSecond: number
   /** Milliseconds of CPU of mgx and its databases for each session. */
   readonly cpuMs: number
+  /** What MongoDB had to do for all of them. */
+  readonly work: MongoWork
   readonly load: Load
   /** Resident bytes of API and workers, before and after. */
   readonly memory: readonly [number, number]
@@ -84,6 +86,7 @@ export const measureCrowd = async (world: World, stand: Stand, crowd: Crowd): Pr
     perSecond: (sessions * 1_000) / driven.ms,
     eventsPerSecond: (events * 1_000) / driven.ms,
     cpuMs: ourCpuMs(before, after) / Math.max(1, sessions),
+    work: workBetween(before, after),
     load: loadBetween(before, after),
     memory: [resident(before), resident(after)],
     violations,

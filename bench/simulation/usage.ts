@@ -9,9 +9,33 @@ export type Usage = {
   readonly cpu: ReadonlyMap<Part, { readonly all: number; readonly each: readonly number[] }>
   /** Resident bytes by part. */
   readonly memory: ReadonlyMap<Part, number>
+  readonly work: MongoWork
 }
 
-export const readUsage = async ({ pids }: Pick<Stand, 'pids'>): Promise<Usage> => {
+/** What MongoDB was asked and looked at: unlike times it does not depend on who else uses the machine. */
+export type MongoWork = {
+  readonly commands: number
+  /** Keys of indexes, and documents. */
+  readonly keys: number
+  readonly documents: number
+}
+
+const OPERATIONS = ['insert', 'query', 'update', 'delete', 'getmore', 'command'] as const
+
+type ServerStatus = {
+  readonly opcounters: Readonly<Record<(typeof OPERATIONS)[number], number>>
+  readonly metrics: { readonly queryExecutor: { readonly scanned: number; readonly scannedObjects: number } }
+}
+
+const readWork = async ({ db }: Pick<Stand, 'db'>): Promise<MongoWork> => {
+  const { opcounters, metrics } = (await db.command({ serverStatus: 1 })) as unknown as ServerStatus
+  const commands = OPERATIONS.reduce((sum, name) => sum + Number(opcounters[name]), 0)
+  const { scanned, scannedObjects } = metrics.queryExecutor
+  return { commands, keys: Number(scanned), documents: Number(scannedObjects) }
+}
+
+export const readUsage = async (stand: Pick<Stand, 'pids' | 'db'>): Promise<Usage> => {
+  const { pids } = stand
   const cpu = new Map<Part, { all: number; each: number[] }>()
   const memory = new Map<Part, number>()
   for (const { part, pid } of pids) {
@@ -22,7 +46,7 @@ export const readUsage = async ({ pids }: Pick<Stand, 'pids'>): Promise<Usage> =
     cpu.set(part, { all: known.all + ms, each: [...known.each, ms] })
     memory.set(part, (memory.get(part) ?? 0) + (await residentBytes(pid)))
   }
-  return { at: performance.now(), cpu, memory }
+  return { at: performance.now(), cpu, memory, work: await readWork(stand) }
 }
 
 /** Parts that are mgx and what it stands on; the rest is the simulation. */
@@ -43,6 +67,13 @@ export const loadBetween = (before: Usage, after: Usage): Load => {
   })
   return Object.fromEntries(entries) as Load
 }
+
+/** Pure. */
+export const workBetween = (before: Usage, after: Usage): MongoWork => ({
+  commands: after.work.commands - before.work.commands,
+  keys: after.work.keys - before.work.keys,
+  documents: after.work.documents - before.work.documents,
+})
 
 /** Milliseconds of CPU of mgx and its databases between two readings. Pure. */
 export const ourCpuMs = (before: Usage, after: Usage): number =>

@@ -29,7 +29,7 @@ test(
     if ('skip' in report) return t.skip(report.skip)
     assert.deepEqual(report.violations, [])
     assert.equal(report.rate, 12)
-    assert.equal(report.rows.length, 18)
+    assert.equal(report.rows.length, 21)
     for (const { name, value } of report.rows) assert.ok(Number.isFinite(value), name)
     assert.deepEqual(
       report.charts.map(({ file }) => file),

@@ -33,6 +33,7 @@ const part = (cpuMs: number, all: number): Part => ({
   perSecond: 5,
   eventsPerSecond: 100,
   cpuMs,
+  work: { commands: 500, keys: 900, documents: 700 },
   load: {
     api: { cores: 0.1, busiest: 0.1 },
     worker: { cores: 0.9, busiest: 0.5 },
