@@ -8,9 +8,12 @@ import { checkLog, openWorld } from './world.ts'
 
 const RETRY = { firstPause: 5, maxPause: 10, gatewayPause: 10 }
 
+/** Long enough for a model that does answer, on a busy machine. */
+const SILENCE_MS = 1_500
+
 for (const [what, pieces, step] of [
-  ['before its first word', [], { firstChunkMs: 200 }],
-  ['in the middle', ['Well, '], { chunkMs: 200 }],
+  ['before its first word', [], { firstChunkMs: SILENCE_MS }],
+  ['in the middle', ['Well, '], { chunkMs: SILENCE_MS }],
 ] as const)
   test(`a model that falls silent ${what} is asked again`, async (t) => {
     const world = await openWorld(t, { replies: [begins(pieces, 'stall'), says('Here.')] })
