@@ -39,13 +39,10 @@ export const fetchOver =
     failed: (error: Error) => Error,
   ): typeof globalThis.fetch =>
   async (input, init) => {
-    const {
-      method,
-      url: target,
-      headers,
-      signal,
-      body,
-    } = new Request(input, { ...init, duplex: 'half' } as RequestInit)
+    const asked = new Request(input, { ...init, duplex: 'half' } as RequestInit)
+    const { method, url: target, headers, body } = asked
+    // Its own signal is heard only as long as the request is not collected, which may be in the middle of the answer.
+    const signal = init?.signal ?? asked.signal
     const { pathname, search } = new URL(target)
     const payload = body === null ? undefined : Buffer.from(await new Response(body).arrayBuffer())
     const { promise, resolve, reject } = Promise.withResolvers<Response>()
