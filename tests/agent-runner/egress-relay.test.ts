@@ -51,7 +51,8 @@ for (const tcp of [false, true]) {
 test('a body goes out and comes back as it is, and headers of the connection stay behind', async (t) => {
   const target = await openHttpTarget(t, {
     answer: (message, response) => {
-      response.writeHead(418, 'Short And Stout', { 'x-one': ['a', 'b'], 'content-type': 'x/y' })
+      // Not an error: curl stops sending when one comes before it has sent everything, and this answer would never end.
+      response.writeHead(218, 'Short And Stout', { 'x-one': ['a', 'b'], 'content-type': 'x/y' })
       message.pipe(response)
     },
   })
@@ -59,7 +60,7 @@ test('a body goes out and comes back as it is, and headers of the connection sta
   const said = await shell(
     `head -c 300000 /dev/zero | tr '\\0' x | curl -sSi -X PUT -H 'authorization: Basic abc' -T - http://${target.authority}/put | tail -c 300200`,
   )
-  assert.match(said, /418 Short And Stout[\s\S]*x-one: a[\s\S]*x-one: b/)
+  assert.match(said, /218 Short And Stout[\s\S]*x-one: a[\s\S]*x-one: b/)
   assert.ok(said.endsWith('x'.repeat(300_000)))
   const [put] = target.seen
   assert.deepEqual(

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { gatewayAddress } from '#agent-runner/gateway-address.ts'
 import { createGatewayFetch, GatewayUnavailable } from '#agent-runner/gateway-fetch.ts'
 import { GATEWAY_UNAVAILABLE_HEADER } from '#contracts/gateway-wire.ts'
-import { tempDir, waitFor } from '../helpers.ts'
+import { sleep, tempDir, waitFor } from '../helpers.ts'
 
 const listen = async (t: TestContext, listener: RequestListener) => {
   const path = join(await tempDir(t), 'gw.sock')
@@ -66,6 +68,29 @@ test('an abort takes the request along, before and after the answer began, with 
   await assert.rejects(waiting, /enough/)
   await assert.rejects(begun.text())
   await waitFor(() => closed === 2)
+})
+
+test('an abort is heard in the middle of an answer, whatever was collected meanwhile', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  let closed = 0
+  const url = await listen(t, (_, response) => {
+    response.on('close', () => {
+      closed += 1
+    })
+    response.write('x')
+  })
+  const controller = new AbortController()
+  const { body } = await createGatewayFetch(url)('http://gateway/begun', { signal: controller.signal })
+  const reader = body?.getReader()
+  await reader?.read()
+  for (let n = 0; n < 5; n++) {
+    await sleep(10)
+    collect()
+  }
+  controller.abort()
+  await assert.rejects(async () => reader?.read())
+  await waitFor(() => closed === 1)
 })
 
 test('nobody there, gone before an answer, or not serving us now: all the same, come again', async (t) => {
