@@ -25,6 +25,8 @@ export type EngineBench = AsyncDisposable & {
   readonly workspaces?: string
   /** How much output the engine keeps whole, where that is less than 5 MB. */
   readonly logBytes?: number
+  /** What a container prints right before it ends may be lost by its machine, before any engine could read it. */
+  readonly losesLastWords?: boolean
   /** Where the engine can be out of reach. */
   readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
 }

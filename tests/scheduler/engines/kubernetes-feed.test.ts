@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { LABELS } from '#contracts/labels.ts'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
-import type { ApiRequest, KubernetesApi } from '#scheduler/engines/kubernetes-api.ts'
+import { ApiRefusal, type KubernetesApi } from '#scheduler/engines/kubernetes-api.ts'
 import { changesSince, WATCH_TIMES, type WatchTimes } from '#scheduler/engines/kubernetes-changes.ts'
 import { connectKubernetes } from '#scheduler/engines/kubernetes-connect.ts'
 import { createPodFeed } from '#scheduler/engines/kubernetes-feed.ts'
@@ -21,6 +23,15 @@ const WAITS = [
   { do: 'awaitFile', file: 'go' },
   { do: 'exit', code: 6 },
 ] as const
+
+/** The answer of a server that does not know a watch's version any more. A real one that is young has forgotten none yet. */
+const forgotten = (): IncomingMessage => {
+  const object = { kind: 'Status', metadata: {}, status: 'Failure', reason: 'Expired', code: 410 }
+  const answer = new IncomingMessage(new Socket())
+  answer.push(`${JSON.stringify({ type: 'ERROR', object })}\n`)
+  answer.push(null)
+  return answer
+}
 
 describe('kubernetes: one watch for all who wait', { skip: noCluster }, () => {
   let ground: Ground
@@ -43,10 +54,10 @@ describe('kubernetes: one watch for all who wait', { skip: noCluster }, () => {
     return spec
   }
 
-  /** A cluster that notes what it is asked for, and may ask for something else. */
+  /** A cluster that notes what it is asked for, and may have forgotten the version of the nth watch. */
   const noting = async (
     times: WatchTimes,
-    changed: (request: ApiRequest, watches: number) => ApiRequest = (request) => request,
+    forgets?: number,
   ): Promise<Cluster & { readonly asked: (verb: string) => number; readonly selector: string }> => {
     const api = await connectKubernetes({ namespace: bench.ns.name, kubeconfig: bench.kubeconfig })
     const verbs: string[] = []
@@ -58,7 +69,8 @@ describe('kubernetes: one watch for all who wait', { skip: noCluster }, () => {
         return api.call(request, signal)
       },
       stream: async (request, signal) => {
-        const response = await api.stream(changed(request, asked('watch') + 1), signal)
+        const isForgotten = request.verb === 'watch' && asked('watch') + 1 === forgets
+        const response = isForgotten ? forgotten() : await api.stream(request, signal)
         verbs.push(request.verb)
         return response
       },
@@ -120,17 +132,13 @@ describe('kubernetes: one watch for all who wait', { skip: noCluster }, () => {
   })
 
   test('a version that the server has forgotten: a list says what is, and what is gone', async () => {
-    const cluster = await noting(SHORT, (request, watches) =>
-      request.verb === 'watch' && watches === 2
-        ? { ...request, query: { ...request.query, resourceVersion: '1' } }
-        : request,
-    )
+    const cluster = await noting(SHORT, 2)
     const spec = await running()
     const pod = await podOf(cluster, spec)
     const sights = watchPod(cluster, pod.metadata, soon())
     assert.equal((await sights.next()).value?.gone, false)
     await waitFor(() => cluster.asked('watch') === 1, { what: 'the watch' })
-    // Nothing of this is heard of, and the watch that would tell it later begins too early.
+    // Nothing of this is heard of, and the watch that would tell it later is refused.
     bench.proxy.hang()
     await bench.admin.ask('DELETE', bench.ns.path('pods', spec.name), { gracePeriodSeconds: 0 })
     let last: Awaited<ReturnType<typeof sights.next>>['value']
@@ -138,7 +146,17 @@ describe('kubernetes: one watch for all who wait', { skip: noCluster }, () => {
     assert.equal(last?.gone, true)
     assert.equal(last?.pod?.metadata.uid, pod.metadata.uid)
     assert.ok(cluster.asked('list') >= 3, 'another list')
-    assert.deepEqual(await Array.fromAsync(changesSince(cluster.api, cluster.selector, '1', SHORT, soon())), [])
+  })
+
+  test('the two ways to say that a version is forgotten', async () => {
+    const { api, selector } = await noting(SHORT)
+    const refusals: readonly KubernetesApi['stream'][] = [
+      async () => forgotten(),
+      async () => Promise.reject(new ApiRefusal(410, 'Expired', 'too old resource version: 1 (898)')),
+    ]
+    for (const stream of refusals) {
+      assert.deepEqual(await Array.fromAsync(changesSince({ ...api, stream }, selector, '1', SHORT, soon())), [])
+    }
   })
 
   test('out of reach: all who wait are told, and who comes later begins anew', async () => {
