@@ -97,7 +97,7 @@ export const openKubernetesBench = async (
     // Whole lines: a node keeps an unfinished one back until the container ends.
     logBytes: 117_000 * FILLER.length,
     // containerd 1.6.20 closes the output of a container that ended before it has read all ("Failed to pipe stdout"): the end
-    // is then not in the node's log either. Seen in 10 of 18 containers that ended right after 2 MB, three at a time.
+    // is then not in the node's log either. Seen in 4 of 24 containers that ended right after 2 MB, three at a time, followed live.
     losesLastWords: true,
     workspaces: process.env.MGX_TEST_NODE_DIR ?? tmpdir(),
     spoil: (spec) => ({ spec: { ...spec, image: 'kube.local/mgx-test-nothing:none' }, failure: 'image_missing' }),
