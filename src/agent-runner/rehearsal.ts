@@ -29,8 +29,10 @@ const jobOf = (url: string): RunnerJob => ({
 })
 
 const json = (response: ServerResponse, value: unknown): void => {
-  response.writeHead(200, { 'content-type': 'application/json' })
-  response.end(JSON.stringify(value))
+  const text = JSON.stringify(value)
+  // With its length, as the gateway says it: the runner takes no other answer.
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+  response.end(text)
 }
 
 const chunk = (choices: readonly unknown[]): string =>
@@ -56,7 +58,7 @@ const perform = async (socket: string, workspace: string, signal: AbortSignal): 
   const url = `unix:${socket}`
   const job = await parseJob(JSON.stringify(jobOf(url)))
   if ('wrong' in job) throw new Error(job.wrong)
-  await runJob({
+  const outcome = await runJob({
     job,
     rawJob: job,
     hasWorker: true,
@@ -71,6 +73,7 @@ const perform = async (socket: string, workspace: string, signal: AbortSignal): 
     complain: () => undefined,
     version: 'rehearsal',
   })
+  if (outcome !== 'ok') throw new Error(`the rehearsal ended as ${outcome}`)
 }
 
 /**
