@@ -1,18 +1,11 @@
 import type { ActiveRun } from '#store/run-line.ts'
 import type { RunPatch } from '#store/run-store.ts'
 
-/** What may be at work at once; absent = as much as the workers have places for. */
+/** What may be at work at once; absent = as much as the workers have places and memory for. */
 export type Limits = {
-  readonly engineId: string
   /** Runs in the whole installation. */
   readonly running?: number
   readonly runningPerTenant?: number
-  /** Bytes that the containers on this engine may have together, by their limits. */
-  readonly memory?: number
-  /** Bytes of one more container. */
-  readonly need: number
-  /** Bytes of containers that wait for a run. */
-  readonly warm: number
 }
 
 /** Who may start a run, given what is at work. */
@@ -24,14 +17,6 @@ export type Admission = {
 }
 
 const isAtWork = ({ state, engine_id }: ActiveRun): boolean => state !== 'finished' && engine_id !== undefined
-
-const fits = (active: readonly ActiveRun[], { engineId, memory, need, warm }: Limits): boolean => {
-  if (memory === undefined) return true
-  const here = active.filter((run) => run.engine_id === engineId)
-  const used = here.reduce((sum, run) => sum + (run.memory_bytes ?? need), 0)
-  // A first run always fits: the configuration saw to that, and what waits for runs must not keep them out.
-  return used === 0 || used + warm + need <= memory
-}
 
 /** One of the numbers below `limit` that nobody holds; any of them, so that two workers seldom want the same one. */
 const freePermit = (held: readonly (number | null | undefined)[], limit: number): number => {
@@ -55,8 +40,7 @@ export const admit = (
   for (const { tenant_id } of atWork) count.set(tenant_id, (count.get(tenant_id) ?? 0) + 1)
   const runs = (tenant: string) => count.get(tenant) ?? 0
   const { running = Infinity, runningPerTenant = Infinity } = limits
-  const full = atWork.length >= running || !fits(active, limits)
-  const tenants = full ? [] : waiting.filter((tenant) => runs(tenant) < runningPerTenant)
+  const tenants = atWork.length >= running ? [] : waiting.filter((tenant) => runs(tenant) < runningPerTenant)
   const lastServed = (tenant: string) => served.get(tenant) ?? 0
   return {
     tenants: tenants.toSorted((a, b) => runs(a) - runs(b) || lastServed(a) - lastServed(b) || (a < b ? -1 : 1)),
@@ -64,7 +48,6 @@ export const admit = (
       const mine = atWork.filter(({ tenant_id }) => tenant_id === tenant)
       const held = (key: 'permit' | 'tenant_permit', of: readonly ActiveRun[]) => of.map((run) => run[key])
       return {
-        memory_bytes: limits.need,
         ...(running < Infinity && { permit: freePermit(held('permit', atWork), running) }),
         ...(runningPerTenant < Infinity && {
           tenant_permit: freePermit(held('tenant_permit', mine), runningPerTenant),

@@ -1,7 +1,9 @@
 import type { QueueJob } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
 import type { ActiveRun } from '#store/run-line.ts'
+import type { RunPatch } from '#store/run-store.ts'
 import { admit, type Limits } from './admission.ts'
+import { createMemoryRoom, type MemoryRoom } from './memory-room.ts'
 import { pause } from './patience.ts'
 import { placesOf } from './places.ts'
 import { createSemaphore } from './semaphore.ts'
@@ -28,6 +30,7 @@ export type ChooseRun = {
 
 type Self = {
   readonly ctx: WorkerContext
+  readonly room: MemoryRoom
   /** By tenant that waits: the number of the turn it was last served in, by this worker. */
   readonly served: Map<string, number>
   turn: number
@@ -42,13 +45,9 @@ type Self = {
   readonly putOff: Map<string, number>
 }
 
-const limitsOf = ({ config, engineId, warmBytes }: WorkerContext): Limits => ({
-  engineId,
-  need: config.limits.memoryBytes,
-  warm: warmBytes?.() ?? 0,
-  ...(config.maxRunning !== undefined && { running: config.maxRunning }),
-  ...(config.maxRunningPerTenant !== undefined && { runningPerTenant: config.maxRunningPerTenant }),
-  ...(config.memoryBytes !== undefined && { memory: config.memoryBytes }),
+const limitsOf = ({ config: { maxRunning, maxRunningPerTenant } }: WorkerContext): Limits => ({
+  ...(maxRunning !== undefined && { running: maxRunning }),
+  ...(maxRunningPerTenant !== undefined && { runningPerTenant: maxRunningPerTenant }),
 })
 
 const hasPermits = ({ config }: WorkerContext): boolean =>
@@ -65,6 +64,14 @@ const tryTake = async ({ ctx }: Self, runId: string, take: () => Promise<TakeUp>
   } finally {
     if (taken?.kind !== 'taken') ctx.held.delete(runId)
   }
+}
+
+/** Takes a waiting run up, with what it holds while it is at work; `undefined` where its container would not fit. */
+const tryStart = (self: Self, run: Run | string, permits: RunPatch = {}): Promise<TakeUp | undefined> => {
+  const { ctx, room } = self
+  const take = { memory_bytes: ctx.config.limits.memoryBytes, ...permits }
+  if (typeof run === 'string') return room.within(() => tryTake(self, run, () => takeUp(ctx, run, take)))
+  return room.within(() => tryTake(self, run.run_id, () => takeUpRun(ctx, run, take)))
 }
 
 /** A run on this engine whose owner is dead: it is at work already, so that no limit holds it back. */
@@ -107,7 +114,8 @@ const look = async (self: Self): Promise<Found> => {
   const admission = admit(waiting, active, served, limitsOf(ctx))
   for (const tenant of admission.tenants) {
     for (const runId of await candidates(self, tenant)) {
-      const taken = await tryTake(self, runId, () => takeUp(ctx, runId, admission.take(tenant)))
+      const taken = await tryStart(self, runId, admission.take(tenant))
+      if (taken === undefined) return 'full'
       if (taken.kind === 'taken') {
         served.set(tenant, ++self.turn)
         return taken
@@ -123,16 +131,11 @@ const look = async (self: Self): Promise<Found> => {
  * With nobody before it and no limit in its way the job's own run starts without a look around, and many of them at once. The queue is
  * first in, first out: for a run that came when this worker had a place already, and has had one since, no other waits.
  */
-const tryFresh = async (self: Self, run: Run, active: readonly ActiveRun[]): Promise<TakeUp | undefined> => {
-  const { ctx } = self
-  if (hasPermits(ctx) || run.created_at.getTime() <= self.crowded) return undefined
-  const admission = admit([run.tenant_id], active, new Map(), limitsOf(ctx))
-  if (admission.tenants.length === 0) {
-    self.crowded = Date.now()
-    return undefined
-  }
-  const taken = await tryTake(self, run.run_id, () => takeUpRun(ctx, run, admission.take(run.tenant_id)))
-  return taken.kind === 'taken' ? taken : undefined
+const tryFresh = async (self: Self, run: Run): Promise<TakeUp | undefined> => {
+  if (hasPermits(self.ctx) || run.created_at.getTime() <= self.crowded) return undefined
+  const taken = await tryStart(self, run)
+  if (taken === undefined) self.crowded = Date.now()
+  return taken?.kind === 'taken' ? taken : undefined
 }
 
 /**
@@ -141,7 +144,8 @@ const tryFresh = async (self: Self, run: Run, active: readonly ActiveRun[]): Pro
  * A worker that may start nothing keeps the job in hand and looks again, for a heartbeat at most; then another may have it.
  */
 export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
-  const self: Self = { ctx, served: new Map(), turn: 0, inHand: 0, crowded: Date.now(), putOff: new Map() }
+  const room = createMemoryRoom(ctx)
+  const self: Self = { ctx, room, served: new Map(), turn: 0, inHand: 0, crowded: Date.now(), putOff: new Map() }
   const places = placesOf(ctx.config)
   const turns = createSemaphore(1)
   const { heartbeat } = ctx.config.timings
@@ -188,11 +192,9 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
       }
     },
     async choose(job, signal) {
-      const { runs } = ctx.store
       // Both at once: a run that starts without a look around must not wait twice.
-      const countsMemory = ctx.config.memoryBytes !== undefined
-      const [run, active] = await Promise.all([runs.get(job.run_id), countsMemory ? runs.active() : []])
-      const taken = run?.state === 'queued' ? await tryFresh(self, run, active) : await own(job, run)
+      const [run] = await Promise.all([ctx.store.runs.get(job.run_id), room.refresh()])
+      const taken = run?.state === 'queued' ? await tryFresh(self, run) : await own(job, run)
       if (taken?.kind === 'taken') return taken
       // Whose turn it is may be waiting for nothing but this.
       changed()

@@ -54,6 +54,14 @@ export const createMongoLine = (runs: Collection<RunDocument>, reach: Reach): Ru
       return ids.map(({ run_id }) => run_id)
     }),
   active: () => reach(() => oldestTaken<ActiveRun>(runs, 0, only(ACTIVE_FIELDS))),
+  memoryHeld: (engine_id, unknown) =>
+    reach(async () => {
+      const summed = runs.aggregate<{ bytes: number }>([
+        { $match: { container_gone: false, engine_id } },
+        { $group: { _id: null, bytes: { $sum: { $ifNull: ['$memory_bytes', unknown] } } } },
+      ])
+      return (await summed.toArray())[0]?.bytes ?? 0
+    }),
   countWaiting: () =>
     reach(async () => {
       const counted = runs.aggregate<{ _id: string; n: number }>([

@@ -41,6 +41,8 @@ export type Waiting = Pick<Run, 'run_id' | 'tenant_id'>
  * `waitingTenants`: the tenants that have queued runs, in no order.
  * `firstWaiting`: the ids of a tenant's first queued runs.
  * `active`: runs taken up and not finished, and finished ones whose container is not known to be gone.
+ * `memoryHeld`: bytes that the runs have taken with them whose container on this engine is not known to be gone; `unknown` for
+ *   each that says nothing.
  *
  * What overviews need costs by the number of queued runs, and is asked at intervals:
  * `countWaiting`: queued runs by tenant.
@@ -54,6 +56,7 @@ export interface RunLine {
   waitingTenants(): Promise<string[]>
   firstWaiting(tenantId: string, limit: number): Promise<string[]>
   active(): Promise<ActiveRun[]>
+  memoryHeld(engineId: string, unknown: number): Promise<number>
   countWaiting(): Promise<ReadonlyMap<string, number>>
   line(): AsyncIterable<readonly Waiting[]>
   queued(limit: number): Promise<Run[]>

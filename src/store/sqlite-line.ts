@@ -24,6 +24,10 @@ const prepare = (db: DatabaseSync) => ({
   active: db.prepare(
     `SELECT doc FROM runs WHERE state IN ('starting', 'running') OR container_gone = 0 ORDER BY run_id`,
   ),
+  memory: db.prepare(
+    `SELECT coalesce(sum(coalesce(json_extract(doc, '$.memory_bytes'), ?)), 0) AS bytes FROM runs
+     WHERE container_gone = 0 AND json_extract(doc, '$.engine_id') = ?`,
+  ),
   count: db.prepare(`SELECT tenant_id, count(*) AS n FROM runs WHERE state = 'queued' GROUP BY tenant_id`),
   line: db.prepare(
     `SELECT tenant_id, run_id, ${TURN} AS turn FROM runs WHERE state = 'queued'
@@ -60,6 +64,7 @@ export const createSqliteLine = (db: DatabaseSync, toRun: (row: object | undefin
     waitingTenants: () => reach(() => sql.tenants.all().map(({ id }) => String(id))),
     firstWaiting: (tenantId, limit) => reach(() => sql.first.all(tenantId, limit).map(({ run_id }) => String(run_id))),
     active: () => reach(() => runs(sql.active.all()).map((run) => pick<ActiveRun>(run, ACTIVE_FIELDS))),
+    memoryHeld: (engineId, unknown) => reach(() => Number(sql.memory.get(unknown, engineId)?.bytes)),
     countWaiting: () => reach(() => new Map(sql.count.all().map(({ tenant_id, n }) => [String(tenant_id), Number(n)]))),
     line: () => line(sql),
     queued: (limit) => reach(() => runs(sql.queued.all(limit))),

@@ -126,6 +126,24 @@ const work = (world: () => StoreWorld) => {
     assert.ok(!ids(active).includes(queued.run_id))
   })
 
+  test('memoryHeld: what containers that may be there have taken, by engine', async () => {
+    await using store = await world().connect()
+    const [engine_id, other] = [randomUUID(), randomUUID()]
+    assert.equal(await store.runs.memoryHeld(engine_id, 7), 0)
+    const me = tenant()
+    const [says, silent, elsewhere] = [await waits(store, me), await waits(store, me), await waits(store, me)]
+    const [owed, gone] = [await waits(store, me), await waits(store, me)]
+    const taken = { container_gone: false, memory_bytes: 100 }
+    await take(store.runs, says, { ...taken, engine_id })
+    await take(store.runs, silent, { container_gone: false, engine_id })
+    await take(store.runs, elsewhere, { ...taken, engine_id: other })
+    for (const run of [owed, gone]) await take(store.runs, run, { ...taken, engine_id })
+    await end(store.runs, owed, { container_gone: false })
+    await end(store.runs, gone)
+    assert.equal(await store.runs.memoryHeld(engine_id, 7), 207)
+    assert.equal(await store.runs.memoryHeld(other, 7), 100)
+  })
+
   test('recent: how long the newest finished runs held their places', async () => {
     await using store = await world().connect()
     const [first, second] = [await waits(store, tenant()), await waits(store, tenant())]

@@ -5,8 +5,6 @@ import { placesOf } from '#scheduler/places.ts'
 import type { WorkerConfig } from '#scheduler/worker-context.ts'
 import type { ActiveRun } from '#store/run-line.ts'
 
-const LIMITS: Limits = { engineId: 'here', need: 10, warm: 0 }
-
 const active = (tenant_id: string, of: Partial<ActiveRun> = {}): ActiveRun => ({
   run_id: `${tenant_id}-${Math.random()}`,
   tenant_id,
@@ -18,9 +16,9 @@ const active = (tenant_id: string, of: Partial<ActiveRun> = {}): ActiveRun => ({
 const tenantsOf = (
   waiting: readonly string[],
   runs: readonly ActiveRun[],
-  limits: Partial<Limits> = {},
+  limits: Limits = {},
   served: ReadonlyMap<string, number> = new Map(),
-) => admit(waiting, runs, served, { ...LIMITS, ...limits }).tenants
+) => admit(waiting, runs, served, limits).tenants
 
 test('who has the fewest runs at work comes first, then who was never served, then who was served longest ago', () => {
   const runs = [active('a'), active('a'), active('b')]
@@ -45,26 +43,13 @@ test('a tenant at its limit waits, the others do not', () => {
 
 test('permits are numbers below the limit that nobody holds, and only where there is a limit', () => {
   const runs = [active('a', { permit: 0, tenant_permit: 1 }), active('b', { permit: 2, tenant_permit: 0 })]
-  const limited = admit(['a', 'b'], runs, new Map(), { ...LIMITS, running: 4, runningPerTenant: 2 })
+  const limited = admit(['a', 'b'], runs, new Map(), { running: 4, runningPerTenant: 2 })
   for (let n = 0; n < 20; n++) {
     const { permit, tenant_permit } = limited.take('a')
     assert.ok(permit === 1 || permit === 3)
     assert.equal(tenant_permit, 0)
   }
-  assert.deepEqual(admit(['a'], [], new Map(), LIMITS).take('a'), { memory_bytes: 10 })
-})
-
-test('memory: what the containers of this engine may have, also those whose removal is owed, and the warm ones', () => {
-  const runs = [
-    active('a', { memory_bytes: 30 }),
-    active('a', { state: 'finished', memory_bytes: 20 }),
-    active('a', { engine_id: 'there', memory_bytes: 1_000 }),
-  ]
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 60 }), ['a'])
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 59 }), [])
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 65, warm: 5 }), ['a'])
-  assert.deepEqual(tenantsOf(['a'], runs, { memory: 64, warm: 5 }), [])
-  assert.deepEqual(tenantsOf(['a'], [], { memory: 10, warm: 5 }), ['a'], 'a first run always fits')
+  assert.deepEqual(admit(['a'], [], new Map(), {}).take('a'), {})
 })
 
 test('a worker has no more places than containers fit into its memory, and one at least', () => {
