@@ -46,8 +46,18 @@ const listening = async ({ end }: Offer['served']): Promise<void> => {
 }
 
 /**
+ * True where nothing of the agent can be in the log before what was said here before: its events come through this process, which
+ * appends in order, and nobody takes a run up whose owner was seen less than a heartbeat ago (`stale` is several of them).
+ */
+const comesAfter = ({ config: { channel, timings } }: WorkerContext, { run }: OwnedRun): boolean => {
+  const served = channel.kind === 'gateway' && channel.tcpUrl === undefined
+  return served && Date.now() - (run.seen_at?.getTime() ?? 0) < timings.heartbeat
+}
+
+/**
  * The claim itself, in this order: journal, run document (who has lost the run stops here), workspace, job line. Whoever dies
- * between two steps leaves a container that either has its line or ends by itself, and a workspace that finds home.
+ * between two steps leaves a container that either has its line or ends by itself, and a workspace that finds home. The last
+ * two wait for the document only where that could matter.
  */
 const claim = async (
   ctx: WorkerContext,
@@ -65,13 +75,18 @@ const claim = async (
   const { key, isFree } = await ahead
   if (key !== slot.key) return 'image_changed'
   if (!isFree) return 'workspace_busy'
-  await together([
+  const isSure = comesAfter(ctx, owned)
+  const said = together([
     owned.update({ state: 'running', container_id: containerId }),
     announce(ctx, run, ['starting', 'running'], { reason: 'warm' }, signal),
   ])
-  await handOver(config.workspacesRoot, made, config.user)
-  signal.throwIfAborted()
-  await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))
+  const tell = async () => {
+    if (!isSure) await said
+    await handOver(config.workspacesRoot, made, config.user)
+    signal.throwIfAborted()
+    await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))
+  }
+  await together([said, tell()])
   return undefined
 }
 

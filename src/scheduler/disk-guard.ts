@@ -87,10 +87,11 @@ type Known = WatchedWorkspace & {
  * for what others gave back, which the slow rhythm covers): as long as that stays below the quota, one `statfs` is enough.
  */
 export const isDue = (
-  known: Pick<Known, 'used' | 'countedAt' | 'cost' | 'freeThen'>,
+  known: Pick<Known, 'used' | 'countedAt' | 'cost' | 'freeThen' | 'since'>,
   { free, now, quota }: { readonly free: number; readonly now: number; readonly quota: number },
 ): boolean => {
-  if (known.used === undefined) return true
+  // Not before: an agent begins in the first moments, and a count forks this process.
+  if (known.used === undefined) return now - known.since >= SOONEST_MS
   const age = now - known.countedAt
   if (age < Math.max(SOONEST_MS, SUSPICIOUS_PART * known.cost)) return false
   if (known.used + Math.max(0, known.freeThen - free) > quota) return true
@@ -110,7 +111,7 @@ const fastest = (watched: Iterable<Known>): Known | undefined =>
   [...watched].filter((known) => grown(known) > SMALL).sort((a, b) => grown(b) - grown(a))[0]
 
 /** Without a quota one count is enough, to know later who has written; a run that is over soon needs none. */
-const isDueOnce = ({ used, since }: Known): boolean => used === undefined && Date.now() - since >= SOONEST_MS
+const isDueOnce = ({ used, since }: Known): boolean => used === undefined && Date.now() - since >= LATEST_MS
 
 /** Less than this is nothing: who writes in blocks of usual size was refused. */
 const NOTHING = 64 * 1024

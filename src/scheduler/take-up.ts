@@ -40,9 +40,11 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
   if (refusal === 'over') return not({ kind: 'done', ...(run.result && { result: run.result }) })
   if (refusal !== undefined) return later(heartbeat)
   const image = ctx.engine.sharesPaths ? {} : { image: chooseImage(run, ctx.config) }
+  // Asked first: the answer is needed first.
+  const blockers = run.engine_id === undefined ? runs.blockers(run) : undefined
   const first = run.state === 'queued' ? { token: newToken(), ahead: lookAhead(ctx, { ...run, ...image }) } : undefined
-  if (run.engine_id === undefined) {
-    const wait = waitForBlockers(await runs.blockers(run), ctx.engineId, new Date(), heartbeat)
+  if (blockers !== undefined) {
+    const wait = waitForBlockers(await blockers, ctx.engineId, new Date(), heartbeat)
     if (wait > 0) return later(wait)
   }
   const taker = {

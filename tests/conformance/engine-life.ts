@@ -57,6 +57,7 @@ export const startAndEnd = (ground: () => Ground) => {
       const spec = await newSpec()
       await startSteps(ground(), engine, spec, [{ do: 'exit', code }])
       assert.deepEqual(await engine.wait(spec, soon()), { code, reason })
+      assert.deepEqual(await ground().reopen().wait(spec, soon()), { code, reason }, 'who comes late learns the same')
     })
   }
 

@@ -115,9 +115,10 @@ test('a run that is over is watched no more: its watch ends with the signal', as
 })
 
 test('counting is rare: as long as the disk has not lost what is left of the quota, and in proportion to what it costs', () => {
-  const known = { used: 10, countedAt: 0, cost: 100, freeThen: 1000 }
+  const known = { used: 10, countedAt: 0, cost: 100, freeThen: 1000, since: 0 }
   const due = (now: number, free: number) => isDue(known, { now, free, quota: 100 })
-  assert.equal(isDue({ ...known, used: undefined }, { now: 0, free: 1000, quota: 100 }), true)
+  const first = (now: number) => isDue({ ...known, used: undefined }, { now, free: 1000, quota: 100 })
+  assert.deepEqual([first(999), first(1_000)], [false, true], 'not in the moments in which an agent begins')
   assert.equal(due(999, 0), false, 'not more often than a second, or ten times its cost')
   assert.equal(due(1_000, 911), false, '89 of the 90 that are left')
   assert.equal(due(1_000, 909), true, '91 may all be ours')

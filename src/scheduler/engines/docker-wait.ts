@@ -15,8 +15,8 @@ const POLL_MS = 100
 
 /**
  * What a daemon that comes back (live-restore) makes of a container whose shim it does not find: exited, with this code, just now;
- * while its processes may run on (seen with Docker 20.10). A container that really ended with it was seen to by who waited for it, and our
- * runner never does.
+ * while its processes may run on (seen with Docker 20.10). Of one that really ended with it, it has seen the end itself, or who
+ * waited has.
  */
 const OUT_OF_SIGHT = 255
 const OUT_OF_SIGHT_EXIT: SandboxExit = {
@@ -30,6 +30,23 @@ type State = Docker.ContainerInspectInfo['State']
 const stateOf = async (docker: Docker, id: string): Promise<State | undefined> => {
   const info = await askUnless([404], CALL_MS, (abortSignal) => docker.getContainer(id).inspect({ abortSignal }))
   return info?.State
+}
+
+/** A daemon remembers its last 256 events, and none from before its own start. Its clock and ours may differ by this much, milliseconds. */
+const AROUND_MS = 1_000
+
+/** True when this daemon has itself seen the container end. */
+const sawItEnd = async (docker: Docker, id: string, { FinishedAt }: State): Promise<boolean> => {
+  const at = (ms: number) => (Date.parse(FinishedAt) + ms) / 1000
+  const filters = { container: [id], event: ['die'] }
+  const seen = await askUnless([], CALL_MS, async (abortSignal) => {
+    const options = { since: at(-AROUND_MS), until: at(AROUND_MS), filters, abortSignal }
+    const events = await docker.getEvents(options)
+    let text = ''
+    for await (const chunk of events) text += chunk
+    return text
+  })
+  return seen !== undefined && seen !== ''
 }
 
 /** As a stream, because `container.wait()` of dockerode never settles when the connection breaks. */
@@ -86,7 +103,9 @@ export const waitForExit = async (
     } else if (state.Running) {
       seen = await untilStopped(daemon.docker, found.containerId, signal)
     } else if (state.ExitCode === OUT_OF_SIGHT && seen !== OUT_OF_SIGHT) {
-      return OUT_OF_SIGHT_EXIT
+      return (await sawItEnd(daemon.docker, found.containerId, state))
+        ? exitFrom(OUT_OF_SIGHT, false)
+        : OUT_OF_SIGHT_EXIT
     } else {
       return exitFrom(state.ExitCode, state.OOMKilled)
     }
