@@ -55,7 +55,12 @@ const charts: Chart[] = []
 const loads: number[] = []
 const begin = performance.now()
 const isSaved = asked.length === 0 && !quick
-const machine = () => machineLine(loads, (performance.now() - begin) / 60_000)
+/** Parts that came to nothing: the others are measured all the same, and the table says which are missing. */
+const failed: string[] = []
+const machine = () => {
+  const line = machineLine(loads, (performance.now() - begin) / 60_000)
+  return failed.length === 0 ? line : `${line} Missing, because they failed: ${failed.join(', ')}.`
+}
 const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed(0)} s`
 {
   await using bench = await openBench(process.env.AGENT_CONTAINER_IMAGE ?? 'mgx:latest', quick)
@@ -63,11 +68,17 @@ const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed
     if (asked.length > 0 && !asked.includes(name)) continue
     process.stderr.write(`bench: ${name} … `)
     const start = performance.now()
-    const found = await part(bench)
-    rows.push(...found.rows)
-    charts.push(...(found.charts ?? []))
+    try {
+      const found = await part(bench)
+      rows.push(...found.rows)
+      charts.push(...(found.charts ?? []))
+      process.stderr.write(`${seconds(start)}\n`)
+    } catch (error) {
+      failed.push(name)
+      process.exitCode = 1
+      process.stderr.write(`failed after ${seconds(start)}: ${error instanceof Error ? error.stack : error}\n`)
+    }
     loads.push(loadavg()[0] ?? 0)
-    process.stderr.write(`${seconds(start)}\n`)
     // After each part: a run that is broken off keeps what it has.
     if (isSaved) await saveReport(rows, charts, machine())
   }

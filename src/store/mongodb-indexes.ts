@@ -61,6 +61,17 @@ const INDEXES: Readonly<Record<string, readonly IndexDescription[]>> = {
     },
     { name: 'token', key: { token_hash: 1 }, partialFilterExpression: { container_gone: false } },
     { name: 'with_container', key: { run_id: 1 }, partialFilterExpression: { container_gone: false } },
+    // What may be in a run's way: each branch of that question needs an index of its own, or all runs at work are looked through.
+    {
+      name: 'with_container_of_session',
+      key: { tenant_id: 1, session_id: 1 },
+      partialFilterExpression: { container_gone: false },
+    },
+    {
+      name: 'with_container_of_workspace',
+      key: { tenant_id: 1, workspace_id: 1 },
+      partialFilterExpression: { container_gone: false },
+    },
   ],
   sessions: [{ name: 'age', key: { tenant_id: 1, created_at: -1, session_id: -1 } }],
   run_logs: [{ name: 'offset', key: { run_id: 1, offset: 1 }, unique: true }],

@@ -74,11 +74,19 @@ export const createMongoRuns = ({ db, tails, ready }: MongoRunsOptions): RunStor
       ),
     getSession: (tenantId, sessionId) => reach(() => sessions.get(tenantId, sessionId)),
     listSessions: (tenantId, page) => reach(() => sessions.list(tenantId, page)),
-    blockers: ({ run_id, tenant_id, session_id, workspace_id }) =>
-      many(
-        { container_gone: false, tenant_id, run_id: { $ne: run_id }, $or: [{ session_id }, { workspace_id }] },
+    blockers: ({ run_id, tenant_id, session_id, workspace_id }) => {
+      // Whole in each branch: then each is looked up in its own index, however many runs are at work.
+      const other = { container_gone: false, tenant_id, run_id: { $ne: run_id } }
+      return many(
+        {
+          $or: [
+            { ...other, session_id },
+            { ...other, workspace_id },
+          ],
+        },
         { run_id: 1 },
-      ),
+      )
+    },
     ofTokens: (hashes) =>
       reach(() =>
         runs

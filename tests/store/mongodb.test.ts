@@ -95,6 +95,30 @@ const documents = (mongo: MongoService) => {
     assert.equal(await sessions.countDocuments({}), 1)
   })
 
+  test('what may be in the way of a run is looked up, and not looked for among all that is at work', async () => {
+    await using world = await openWorld(mongo)
+    await using store = await world.connect()
+    const db = world.raw.db(world.db)
+    const atWork = (of = {}) => ({ ...newRunOf(of), state: 'running', attempt: 1, lock: false, container_gone: false })
+    const [asked, other] = [newRunOf(), newRunOf()]
+    const inTheWay = [atWork({ session_id: asked.session_id }), atWork({ workspace_id: asked.workspace_id })]
+    const runs = [...Array.from({ length: 200 }, () => atWork()), ...inTheWay]
+    await db.collection<{ _id: string }>('runs').insertMany(runs.map((run) => ({ _id: run.run_id, ...run })))
+    await db.command({ profile: 2 })
+    assert.deepEqual(
+      (await store.runs.blockers(asked)).map(({ run_id }) => run_id),
+      inTheWay.map(({ run_id }) => run_id).sort(),
+    )
+    assert.deepEqual(await store.runs.blockers(other), [])
+    await db.command({ profile: 0 })
+    const looked = await db
+      .collection('system.profile')
+      .find({ op: 'query', ns: `${world.db}.runs` })
+      .toArray()
+    assert.equal(looked.length, 2)
+    for (const { docsExamined, keysExamined } of looked) assert.ok(docsExamined <= 2 && keysExamined <= 4)
+  })
+
   test('opening twice makes the indexes once, by many at a time', async () => {
     await using world = await openWorld(mongo)
     await using stores = new AsyncDisposableStack()
