@@ -61,6 +61,12 @@ const INDEXES: Readonly<Record<string, readonly IndexDescription[]>> = {
     },
     { name: 'token', key: { token_hash: 1 }, partialFilterExpression: { container_gone: false } },
     { name: 'with_container', key: { run_id: 1 }, partialFilterExpression: { container_gone: false } },
+    // With all that `memoryHeld` asks for in it, so that it reads no documents.
+    {
+      name: 'memory',
+      key: { engine_id: 1, container_gone: 1, memory_bytes: 1 },
+      partialFilterExpression: { container_gone: false },
+    },
     // What may be in a run's way: each branch of that question needs an index of its own, or all runs at work are looked through.
     {
       name: 'with_container_of_session',

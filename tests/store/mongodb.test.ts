@@ -95,28 +95,33 @@ const documents = (mongo: MongoService) => {
     assert.equal(await sessions.countDocuments({}), 1)
   })
 
-  test('what may be in the way of a run is looked up, and not looked for among all that is at work', async () => {
+  test('a take-up looks up what it asks for, and not for it among all runs there are', async () => {
     await using world = await openWorld(mongo)
     await using store = await world.connect()
     const db = world.raw.db(world.db)
-    const atWork = (of = {}) => ({ ...newRunOf(of), state: 'running', attempt: 1, lock: false, container_gone: false })
-    const [asked, other] = [newRunOf(), newRunOf()]
+    const taken = { state: 'running', attempt: 1, lock: false, engine_id: 'other', container_gone: false }
+    const atWork = (of = {}) => ({ ...newRunOf(of), ...taken })
+    const over = () => ({ ...atWork(), engine_id: 'mine', state: 'finished', container_gone: true })
+    const asked = newRunOf()
     const inTheWay = [atWork({ session_id: asked.session_id }), atWork({ workspace_id: asked.workspace_id })]
-    const runs = [...Array.from({ length: 200 }, () => atWork()), ...inTheWay]
+    const mine = Array.from({ length: 3 }, () => ({ ...atWork(), engine_id: 'mine', memory_bytes: 5 }))
+    const others = Array.from({ length: 200 }, (_, n) => (n % 2 ? atWork() : over()))
+    const runs = [...others, ...inTheWay, ...mine]
     await db.collection<{ _id: string }>('runs').insertMany(runs.map((run) => ({ _id: run.run_id, ...run })))
     await db.command({ profile: 2 })
-    assert.deepEqual(
-      (await store.runs.blockers(asked)).map(({ run_id }) => run_id),
-      inTheWay.map(({ run_id }) => run_id).sort(),
-    )
-    assert.deepEqual(await store.runs.blockers(other), [])
+    const blockers = await store.runs.blockers(asked)
+    assert.deepEqual(blockers.map(({ run_id }) => run_id).sort(), inTheWay.map(({ run_id }) => run_id).sort())
+    assert.deepEqual(await store.runs.blockers(newRunOf()), [])
+    assert.equal(await store.runs.memoryHeld('mine', 1), 15)
     await db.command({ profile: 0 })
     const looked = await db
       .collection('system.profile')
-      .find({ op: 'query', ns: `${world.db}.runs` })
+      .find({ ns: `${world.db}.runs` })
       .toArray()
-    assert.equal(looked.length, 2)
-    for (const { docsExamined, keysExamined } of looked) assert.ok(docsExamined <= 2 && keysExamined <= 4)
+    assert.equal(looked.length, 3)
+    for (const { command, docsExamined, keysExamined } of looked) {
+      assert.ok(docsExamined <= 3 && keysExamined <= 5, `${JSON.stringify(command)}: ${docsExamined}, ${keysExamined}`)
+    }
   })
 
   test('opening twice makes the indexes once, by many at a time', async () => {
