@@ -65,6 +65,7 @@ const claim = async (
   { slot, token, served, ...offer }: Offer,
   made: Claim,
   signal: AbortSignal,
+  onTold: () => void,
 ): Promise<WarmMiss | undefined> => {
   const { config, engine } = ctx
   const { run } = owned
@@ -85,6 +86,7 @@ const claim = async (
     await handOver(config.workspacesRoot, made, config.user)
     signal.throwIfAborted()
     await slot.tell(jobLine(run, config, { containerId, token, sharesPaths: engine.sharesPaths }))
+    onTold()
   }
   await together([said, tell()])
   return undefined
@@ -129,9 +131,14 @@ export const claimSlot = async (
   const { slot, token } = offer
   const made = claimOf(ctx, owned, slot)
   let miss: WarmMiss | undefined = 'handoff_failed'
+  const onTold = () => {
+    miss = undefined
+  }
   try {
-    miss = await claim(ctx, owned, offer, made, signal)
+    miss = await claim(ctx, owned, offer, made, signal, onTold)
   } catch (error) {
+    // An agent that was told is at work for whoever has the run next, unless that one knows nothing of it.
+    if (error instanceof OwnershipLost) miss = 'handoff_failed'
     if (signal.aborted || error instanceof OwnershipLost) throw error
     miss = missOf(ctx, owned, error)
   } finally {
