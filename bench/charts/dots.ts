@@ -5,7 +5,8 @@ import { dot, line, picture, text, WIDTH } from './svg.ts'
 const TOP = 74
 const ROW = 40
 const LEFT = 320
-const RIGHT = 40
+/** Room for the labels of a row that ends at the edge: none may cover another. */
+const RIGHT = 120
 const COLOUR = { ours: 0, baseline: 5 } as const
 
 /** A dot plot: one row each, its marks joined by a bar, every mark with its value. Pure. */

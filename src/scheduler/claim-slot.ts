@@ -46,8 +46,8 @@ const listening = async ({ end }: Offer['served']): Promise<void> => {
 }
 
 /**
- * True where nothing of the agent can be in the log before what was said here before: its events come through this process, which
- * appends in order, and nobody takes a run up whose owner was seen less than a heartbeat ago (`stale` is several of them).
+ * True where the agent's first event follows what was said here before: its events come through this process, which appends in order
+ * (but for a store that fails in just that moment), and nobody takes a run up whose owner was seen less than a heartbeat ago.
  */
 const comesAfter = ({ config: { channel, timings } }: WorkerContext, { run }: OwnedRun): boolean => {
   const served = channel.kind === 'gateway' && channel.tcpUrl === undefined
@@ -137,8 +137,7 @@ export const claimSlot = async (
   try {
     miss = await claim(ctx, owned, offer, made, signal, onTold)
   } catch (error) {
-    // An agent that was told is at work for whoever has the run next, unless that one knows nothing of it.
-    if (error instanceof OwnershipLost) miss = 'handoff_failed'
+    // An agent that was told is at work for whoever has the run now: that one finds it by its claim.
     if (signal.aborted || error instanceof OwnershipLost) throw error
     miss = missOf(ctx, owned, error)
   } finally {

@@ -4,9 +4,12 @@ import type { WorkerContext } from './worker-context.ts'
 /** A sum of what is at work is read anew when it is older, milliseconds. */
 const FRESH_MS = 1_000
 
+/** Two looks for one run: the second takes what the first has read. */
+const SAME_MS = 20
+
 /**
- * So much of what was free at the last reading this worker takes without another one: while no more than eight workers share an engine,
- * they cannot take more than there is, whatever they do not know of each other.
+ * So much of what was free at the last reading this worker takes without another one. Each of the other workers of the engine may do
+ * so unseen, within that second.
  */
 const SHARE = 1 / 8
 
@@ -34,14 +37,16 @@ export const createMemoryRoom = ({ config, engineId, warmBytes, store }: WorkerC
 
   const read = async (): Promise<void> => {
     const at = performance.now()
-    taken = 0
+    const before = taken
     held = await store.runs.memoryHeld(engineId, need)
+    taken -= before
     readAt = at
   }
   const warm = () => warmBytes?.() ?? 0
-  const isSure = (limit: number) =>
-    performance.now() - readAt < FRESH_MS && taken + pending + need <= SHARE * (limit - held - warm())
-
+  const isSure = (limit: number): boolean => {
+    const age = performance.now() - readAt
+    return age < SAME_MS || (age < FRESH_MS && taken + pending + need <= SHARE * (limit - held - warm()))
+  }
   const refresh = async (): Promise<void> => {
     if (memory === undefined || isSure(memory)) return
     reading ??= read().finally(() => {

@@ -70,12 +70,13 @@ const INDEXES: Readonly<Record<string, readonly IndexDescription[]>> = {
     // What may be in a run's way: each branch of that question needs an index of its own, or all runs at work are looked through.
     {
       name: 'with_container_of_session',
-      key: { tenant_id: 1, session_id: 1 },
+      // With container_gone, because servers before 5.0 take one index per key.
+      key: { tenant_id: 1, session_id: 1, container_gone: 1 },
       partialFilterExpression: { container_gone: false },
     },
     {
       name: 'with_container_of_workspace',
-      key: { tenant_id: 1, workspace_id: 1 },
+      key: { tenant_id: 1, workspace_id: 1, container_gone: 1 },
       partialFilterExpression: { container_gone: false },
     },
   ],

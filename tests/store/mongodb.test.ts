@@ -132,6 +132,16 @@ const documents = (mongo: MongoService) => {
     const names = (await world.raw.db(world.db).collection('events').indexes()).map((index) => index.name)
     assert.deepEqual(names.toSorted(), ['_id_', 'one_finish', 'place', 'run', 'time', 'type'])
   })
+
+  test('no two indexes of a collection have the same key: servers before 5.0 refuse the second', async () => {
+    await using world = await openWorld(mongo)
+    await using store = await world.connect()
+    await store.runs.ping()
+    for (const name of ['events', 'runs', 'sessions', 'run_logs']) {
+      const keys = (await world.raw.db(world.db).collection(name).indexes()).map(({ key }) => JSON.stringify(key))
+      assert.equal(new Set(keys).size, keys.length, `${name}: ${keys}`)
+    }
+  })
 }
 
 const processes = (mongo: MongoService) => {
