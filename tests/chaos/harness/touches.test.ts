@@ -41,6 +41,16 @@ describe('what a fault means for a run', () => {
     assert.ok(!touched({ kind: 'model.cut' }).isTouched(RUN))
   })
 
+  test('a Docker that came back without sight of a container keeps no exit of it', () => {
+    const { exit: _, ...unseen } = RUN
+    const kill = { kind: 'dockerd.kill' } as const
+    assert.equal(touched(kill, true).excuse(unseen).exit, true)
+    assert.equal(touched(kill, true).excuse(RUN).exit, false)
+    assert.equal(touched(kill).excuse(unseen).exit, false, 'one that ended with its Docker was seen to end')
+    assert.equal(touched({}, true).excuse(unseen).exit, false)
+    assert.ok(touched(kill, true).isTouched(unseen))
+  })
+
   test('who removed it took its output and exit code along, who killed it did not', () => {
     const runs = [RUN.run_id]
     assert.deepEqual(touched({ kind: 'container.remove', runs }).excuse(RUN), { exit: true, output: true })

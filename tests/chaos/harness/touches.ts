@@ -25,11 +25,11 @@ export type TouchesOptions = {
 /** Causes that say that nobody could ask Docker. */
 const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
 
-/** What Docker says of a container that it has lost sight of while it was away itself. */
-const LOST_SIGHT = 255
-
-/** A Docker that was away at the wrong moment could not say. */
-const isUnknown = ({ exit, result }: Run): boolean => exit?.code === LOST_SIGHT || UNASKED.has(result?.cause ?? '')
+/**
+ * A Docker that was away at the wrong moment could not say: nobody asked it, or it came back without sight of a container that outlived it
+ * (docker-wait.ts), of which no exit is kept.
+ */
+const isUnknown = ({ exit, result }: Run): boolean => exit === undefined || UNASKED.has(result?.cause ?? '')
 
 export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
   const during = (run: Run) => {
@@ -48,7 +48,8 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
       hit(run).length > 0 || full(run) || cutOff(run) || (bereft(run) && (!liveRestore || isUnknown(run))),
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
-      return { exit: removed || (bereft(run) && UNASKED.has(run.result?.cause ?? '')), output: removed || bereft(run) }
+      const unseen = bereft(run) && (liveRestore ? isUnknown(run) : UNASKED.has(run.result?.cause ?? ''))
+      return { exit: removed || unseen, output: removed || bereft(run) }
     },
   }
 }
