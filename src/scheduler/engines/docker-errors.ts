@@ -113,6 +113,16 @@ export const startError = (error: unknown, spec: Told): EngineError => {
   )
 }
 
+/**
+ * The network in which a daemon that was killed has kept the place of an earlier container of this name, long gone; for as long as it
+ * does, it starts none of that name (seen with Docker 20.10). `undefined` for any other error.
+ */
+export const leftEndpoint = (error: unknown, name: string): string | undefined => {
+  const [, of, network] =
+    /endpoint with name (\S+) already exists in network ([^\s.]+)/.exec(daemonMessage(error)) ?? []
+  return of === name ? network : undefined
+}
+
 /** The container's name belongs to somebody else: another installation, or nobody of ours. */
 export const nameTaken = (spec: SandboxSpec, containerId: string, installation: string | undefined): EngineError => {
   const owner = installation === undefined ? 'which mgx did not make' : `of the installation "${installation}"`

@@ -5,7 +5,7 @@ import { LABELS } from '#contracts/labels.ts'
 import { pause } from '../patience.ts'
 import type { Semaphore } from '../semaphore.ts'
 import { askUnless, CALL_MS, CHANGE_MS, type Daemon, type Found, listContainers, within } from './docker-daemon.ts'
-import { daemonMessage, hasStatus, nameTaken, startError } from './docker-errors.ts'
+import { daemonMessage, hasStatus, leftEndpoint, nameTaken, startError } from './docker-errors.ts'
 import { dockerOptions } from './docker-options.ts'
 import { EngineError, type SandboxSpec, type StartResult } from './engine.ts'
 
@@ -121,11 +121,24 @@ const deliver = async (stdin: Duplex, line: string, signal: AbortSignal): Promis
   signal.throwIfAborted()
 }
 
-/** @returns nothing when a container of this session has come meanwhile: look again */
+/** Clears what a killed daemon has left of an earlier container of this name; false where there was nothing, or it stays. */
+const clearEndpoint = async ({ docker }: Daemon, name: string, network: string): Promise<boolean> => {
+  const options = { Container: name, Force: true }
+  return within(CALL_MS, (abortSignal) => docker.getNetwork(network).disconnect({ ...options, abortSignal })).then(
+    () => true,
+    () => false,
+  )
+}
+
+/**
+ * @param cleared networks in which the way was cleared; once each
+ * @returns nothing when a container of this session has come meanwhile, or the way was cleared: look again
+ */
 const createAndStart = async (
   daemon: Daemon,
   places: Semaphore,
   { spec, jobLine, signal }: StartRequest,
+  cleared: Set<string>,
 ): Promise<string | undefined> => {
   let container: Docker.Container | undefined
   try {
@@ -142,6 +155,12 @@ const createAndStart = async (
     const failure = startError(error, spec)
     const told = container ? await discard(container, failure) : failure
     signal.throwIfAborted()
+    // Only now: while a container of that name is there, the daemon would clear that one's.
+    const network = told === failure ? leftEndpoint(error, spec.name) : undefined
+    if (network !== undefined && !cleared.has(network)) {
+      cleared.add(network)
+      if (await clearEndpoint(daemon, spec.name, network)) return undefined
+    }
     throw told
   }
 }
@@ -152,10 +171,11 @@ export const startContainer = async (
   places: Semaphore,
   request: StartRequest,
 ): Promise<StartResult> => {
+  const cleared = new Set<string>()
   for (;;) {
     const own = await findPlace(daemon, request)
     if (own) return { containerId: own.containerId, adopted: true }
-    const containerId = await createAndStart(daemon, places, request)
+    const containerId = await createAndStart(daemon, places, request, cleared)
     if (containerId !== undefined) return { containerId, adopted: false }
     await pause(POLL_MS, request.signal)
   }
