@@ -49,6 +49,14 @@ describe('what a fault means for a run', () => {
     assert.equal(touched(kill).excuse(unseen).exit, false, 'one that ended with its Docker was seen to end')
     assert.equal(touched({}, true).excuse(unseen).exit, false)
     assert.ok(touched(kill, true).isTouched(unseen))
+    const later = { ...unseen, seen_at: new Date(SINCE + 60_000) }
+    const late = { ...kill, at: 30_000, until: 40_000 }
+    assert.equal(
+      touched(late, true).excuse(later).exit,
+      true,
+      'it came after its finish, and before its container was gone',
+    )
+    assert.equal(touched(late, true).excuse({ ...later, seen_at: new Date(SINCE + 20_000) }).exit, false)
   })
 
   test('who removed it took its output and exit code along, who killed it did not', () => {

@@ -32,12 +32,13 @@ const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
 const isUnknown = ({ exit, result }: Run): boolean => exit === undefined || UNASKED.has(result?.cause ?? '')
 
 export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
-  const during = (run: Run) => {
+  const during = (run: Run, end = run.finished_at) => {
     const from = run.created_at.getTime() - since
-    const to = (run.finished_at ?? new Date()).getTime() - since
+    const to = (end ?? new Date()).getTime() - since
     return struck.filter(({ at, until }) => until >= from && at <= to)
   }
-  const bereft = (run: Run) => during(run).some(({ kind }) => kind === 'dockerd.kill')
+  // Until its container was gone: who asks for its exit comes after its `finish`.
+  const bereft = (run: Run) => during(run, run.seen_at).some(({ kind }) => kind === 'dockerd.kill')
   const cutOff = (run: Run) =>
     run.result?.cause === 'agent_error' &&
     during(run).some((fault) => fault.kind === 'model.cut' && fault.channel === channel)
