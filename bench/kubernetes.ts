@@ -5,6 +5,8 @@
  */
 import { loadavg } from 'node:os'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
+import { untilEngineAnswers } from '#scheduler/patience.ts'
+import { DEFAULT_TIMINGS } from '#scheduler/worker-context.ts'
 import { type Ground, leaveFile, openGround, readLogs, startSteps } from '../tests/conformance/engine-bench.ts'
 import { noCluster, openKubernetesBench } from '../tests/scheduler/engines/kubernetes-bench.ts'
 
@@ -25,14 +27,20 @@ const costOf = async (work: () => Promise<void>): Promise<Cost> => {
   return { cpuMs: (user + system) / 1000, wallMs: performance.now() - since }
 }
 
-/** A whole run as a worker has it. @returns why it was lost, if it was */
+/** A whole run as a worker has it, which asks an API server that does not answer again. @returns why it was lost, if it was */
 const runOne = async (ground: Ground, spec: SandboxSpec, started: () => void): Promise<string | undefined> => {
   const { engine } = ground
   const signal = AbortSignal.timeout(LIMIT_MS)
-  const { containerId } = await startSteps(ground, engine, spec, [{ do: 'awaitFile', file: 'go' }], signal)
+  const asked = <T>(call: () => Promise<T>): Promise<T> =>
+    untilEngineAnswers(call, DEFAULT_TIMINGS.enginePatience, signal)
+  const steps = [{ do: 'awaitFile', file: 'go' }] as const
+  const { containerId } = await asked(() => startSteps(ground, engine, spec, steps, signal))
   started()
-  const [exit, output] = await Promise.all([engine.wait(spec, signal), readLogs(engine, spec, signal)])
-  await engine.remove(spec)
+  const [exit, output] = await Promise.all([
+    asked(() => engine.wait(spec, signal)),
+    asked(() => readLogs(engine, spec, signal)),
+  ])
+  await asked(() => engine.remove(spec))
   if (exit.code !== 0) return `ended as ${JSON.stringify(exit)}`
   return output === `I am ${containerId}\n` ? undefined : `its output is ${JSON.stringify(output)}`
 }
