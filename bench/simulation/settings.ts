@@ -5,7 +5,7 @@ export type Settings = {
   readonly seed: number
   /** Runs that one worker has in hand at a time. */
   readonly places: number
-  /** Sessions accepted per second; absent = a quarter of what the limit was found to be. */
+  /** Sessions accepted per second; absent = half of what the limit was found to be. */
   readonly rate?: number
   /** Times the failures of fates.ts. */
   readonly failures: number

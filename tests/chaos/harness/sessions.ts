@@ -36,8 +36,8 @@ export type SessionsOptions = {
   readonly signal: AbortSignal
 }
 
-/** An outage, an adoption and the whole lives of the other runs in the same workspace (four, of up to two minutes) fit into this. */
-const PATIENCE_MS = 600_000
+/** An outage, an adoption and the whole life of another run in the same workspace fit into this. */
+const PATIENCE_MS = 300_000
 /** A run that is not over so long after its deadline is given up here; the verdict will say so. */
 const OVERDUE_MS = 240_000
 const RETRY_MS = 300

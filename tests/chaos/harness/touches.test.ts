@@ -48,7 +48,7 @@ describe('what a fault means for a run', () => {
     assert.equal(touched(kill, true).excuse(RUN).exit, false)
     assert.equal(touched(kill).excuse(unseen).exit, false, 'one that ended with its Docker was seen to end')
     assert.equal(touched({}, true).excuse(unseen).exit, false)
-    assert.ok(touched(kill, true).isTouched(unseen))
+    assert.ok(!touched(kill, true).isTouched(unseen), 'and explains no other end by that')
     const later = { ...unseen, seen_at: new Date(SINCE + 60_000) }
     const late = { ...kill, at: 30_000, until: 40_000 }
     assert.equal(

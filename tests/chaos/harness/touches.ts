@@ -25,11 +25,8 @@ export type TouchesOptions = {
 /** Causes that say that nobody could ask Docker. */
 const UNASKED = new Set(['container_lost', 'engine_unavailable', 'worker_lost'])
 
-/**
- * A Docker that was away at the wrong moment could not say: nobody asked it, or it came back without sight of a container that outlived it
- * (docker-wait.ts), of which no exit is kept.
- */
-const isUnknown = ({ exit, result }: Run): boolean => exit === undefined || UNASKED.has(result?.cause ?? '')
+/** A Docker that was away at the wrong moment could not say. */
+const isUnasked = ({ result }: Run): boolean => UNASKED.has(result?.cause ?? '')
 
 export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOptions): Touches => {
   const during = (run: Run, end = run.finished_at) => {
@@ -46,10 +43,11 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
   const hit = (run: Run) => struck.filter(({ runs }) => runs.includes(run.run_id))
   return {
     isTouched: (run) =>
-      hit(run).length > 0 || full(run) || cutOff(run) || (bereft(run) && (!liveRestore || isUnknown(run))),
+      hit(run).length > 0 || full(run) || cutOff(run) || (bereft(run) && (!liveRestore || isUnasked(run))),
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
-      const unseen = bereft(run) && (liveRestore ? isUnknown(run) : UNASKED.has(run.result?.cause ?? ''))
+      // It came back without sight of a container that outlived it (docker-wait.ts): no exit of that is kept.
+      const unseen = bereft(run) && (isUnasked(run) || (liveRestore && run.exit === undefined))
       return { exit: removed || unseen, output: removed || bereft(run) }
     },
   }
