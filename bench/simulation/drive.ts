@@ -35,8 +35,6 @@ export type Plan = {
   readonly fate: (sessionId: string) => Fate
   readonly signal: AbortSignal
   readonly progress?: (sent: number, ended: number) => void
-  /** Stops sending; what was sent is waited for. */
-  readonly enough?: () => boolean
 }
 
 const createCaller = (url: string) => {
@@ -133,7 +131,7 @@ export const drive = async (stand: Stand, plan: Plan): Promise<Driven> => {
 
   const begin = performance.now()
   let sent = 0
-  for (; sent < plan.count && !plan.signal.aborted && plan.enough?.() !== true; sent++) {
+  for (; sent < plan.count && !plan.signal.aborted; sent++) {
     const due = begin + (sent * 1_000) / plan.rate
     if (due > performance.now()) await sleep(due - performance.now())
     const n = sent

@@ -48,6 +48,7 @@ const limitRows = ({ perSecond, steps }: Limit): Row[] => {
   const beyond = `sessions at ${last.rate}/s`
   return [
     absolute('limit: sessions started per second that were kept up with', perSecond, '1/s', null),
+    absolute(`${beyond}: ended for each that came`, last.kept, '', null),
     absolute(`${beyond}: overhead, p50`, last.p50, 'ms', null),
     ...Object.entries(last.cores).map(([who, cores]) => absolute(`${beyond}: CPU of ${who}`, cores, 'cores', null)),
   ]

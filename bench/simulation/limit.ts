@@ -2,13 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { quantile } from '../row.ts'
 import type { Part as Who } from './house.ts'
 import { measureCrowd, openWarmStand, type Part, type World } from './part.ts'
-import { OURS } from './usage.ts'
+import { type Load, OURS } from './usage.ts'
 
-/** Sessions per second, one step after the other, for so long each. */
-const RATES = [5, 10, 15, 20, 30, 40, 55, 75, 100, 135, 180, 240]
-const STEP_SECONDS = 8
+/** Sessions per second, one step after the other, for so long each: some times what a session lives, so that a backlog shows. */
+const RATES = [10, 20, 30, 40, 50, 60, 75, 90, 110, 135, 180, 240]
+const STEP_SECONDS = 20
 
-/** A step is beyond the limit when its sessions waited this long for what is ours, at the median. Milliseconds. */
+/** A step is beyond the limit when fewer sessions end than come; lives are of unequal length, hence the tolerance. */
+const KEPT = 0.9
+/** Or when its sessions waited this long for what is ours, at the median. Milliseconds. */
 const TOO_LONG_MS = 1_000
 
 /** A process of one thread that has this much of a core has no more to give; so does a machine of which this much is used. */
@@ -16,10 +18,11 @@ const BUSY = 0.85
 
 export type Step = {
   readonly rate: number
-  readonly perSecond: number
+  /** Of the sessions that came, how many ended, once as many were at work as would be. */
+  readonly kept: number
   readonly p50: number
   readonly p99: number
-  readonly cores: Readonly<Record<Who, number>>
+  readonly cores: Readonly<Record<Who | 'machine', number>>
 }
 
 export type Limit = {
@@ -31,10 +34,11 @@ export type Limit = {
   readonly violations: readonly string[]
 }
 
-const stepOf = ({ rate, perSecond, overheads, load }: Part): Step => {
+const stepOf = ({ rate, overheads, steady: { kept, load } }: Part): Step => {
   const all = overheads.map((one) => one.all)
-  const cores = Object.fromEntries(Object.entries(load).map(([who, { cores }]) => [who, cores])) as Step['cores']
-  return { rate, perSecond, p50: quantile(all, 0.5), p99: quantile(all, 0.99), cores }
+  const { machine, ...parts } = load
+  const cores = Object.fromEntries(Object.entries(parts).map(([who, { cores }]) => [who, cores])) as Record<Who, number>
+  return { rate, kept, p50: quantile(all, 0.5), p99: quantile(all, 0.99), cores: { ...cores, machine } }
 }
 
 const NAMES: Readonly<Record<Who, string>> = {
@@ -47,17 +51,16 @@ const NAMES: Readonly<Record<Who, string>> = {
 }
 
 /** Which processes were at their own limit (Node's have one thread each), or who took most of a machine that was. Pure. */
-export const resourceOf = ({ load }: Pick<Part, 'load'>, cores: number): string => {
+export const resourceOf = (load: Load, cores: number): string => {
   const single = (['api', 'worker', 'redis', 'driver'] as const).filter((who) => load[who].busiest >= BUSY)
   if (single.length > 0) return `one core, by ${single.map((who) => NAMES[who]).join(' and ')}`
-  const used = Object.values(load).reduce((sum, { cores: of }) => sum + of, 0)
   const share = OURS.toSorted((a, b) => load[b].cores - load[a].cores)
-    .map((who) => `${NAMES[who]} ${Math.round((100 * load[who].cores) / used)} %`)
+    .map((who) => `${NAMES[who]} ${Math.round((100 * load[who].cores) / load.machine)} %`)
     .join(', ')
-  return `${used >= BUSY * cores ? 'the cores of the machine' : 'no CPU of ours: something else waits'} (${share})`
+  return `${load.machine >= BUSY * cores ? 'the cores of the machine' : 'no CPU of ours: something else waits'} (${share})`
 }
 
-/** Raises the rate until sessions wait too long for us. */
+/** Raises the rate until sessions pile up, or wait too long for us. */
 export const findLimit = async (world: World, cores: number): Promise<Limit> => {
   await using stand = await openWarmStand(world, 'limit', RATES[0] ?? 5)
   const steps: Step[] = []
@@ -68,9 +71,12 @@ export const findLimit = async (world: World, cores: number): Promise<Limit> => 
     violations.push(...part.violations)
     const step = stepOf(part)
     steps.push(step)
-    world.say(`limit: ${rate}/s, overhead p50 ${step.p50.toFixed(0)} ms, p99 ${step.p99.toFixed(0)} ms`)
-    if (step.p50 > TOO_LONG_MS || world.signal.aborted) {
-      return { perSecond, resource: resourceOf(part, cores), steps, violations }
+    const [p50, p99] = [step.p50.toFixed(0), step.p99.toFixed(0)]
+    world.say(
+      `limit: ${rate}/s, ${Math.round(100 * step.kept)} % end as they come, overhead p50 ${p50} ms, p99 ${p99} ms`,
+    )
+    if (step.kept < KEPT || step.p50 > TOO_LONG_MS || world.signal.aborted) {
+      return { perSecond, resource: resourceOf(part.steady.load, cores), steps, violations }
     }
     perSecond = rate
     await sleep(500)

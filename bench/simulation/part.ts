@@ -4,7 +4,7 @@ import { type FateOptions, fateOf } from './fates.ts'
 import { openStand, type Services, type Stand } from './house.ts'
 import { type Overhead, overheadOf } from './marks.ts'
 import type { Settings } from './settings.ts'
-import { type Load, loadBetween, type MongoWork, OURS, ourCpuMs, readUsage, workBetween } from './usage.ts'
+import { type Load, loadBetween, type MongoWork, ourCpuMs, readUsage, type Usage, workBetween } from './usage.ts'
 
 /** Where a simulation runs, and who is told how it goes. */
 export type World = {
@@ -15,6 +15,13 @@ export type World = {
   readonly warmUp: number
   readonly signal: AbortSignal
   readonly say: (line: string) => void
+}
+
+/** The second half of the sending, in which as many sessions are at work as will be. */
+export type Steady = {
+  /** Sessions that ended in it, for each that was sent in it: below 1, they pile up. */
+  readonly kept: number
+  readonly load: Load
 }
 
 /** What one crowd of sessions came to on a stand. */
@@ -32,7 +39,7 @@ export type Part = {
   readonly cpuMs: number
   /** What MongoDB had to do for all of them. */
   readonly work: MongoWork
-  readonly load: Load
+  readonly steady: Steady
   /** Resident bytes of API and workers, before and after. */
   readonly memory: readonly [number, number]
   readonly violations: readonly string[]
@@ -65,13 +72,38 @@ const progressTo = ({ say }: World, name: string, count: number) => {
 export const overheadsOf = ({ ended }: Driven): Overhead[] =>
   ended.toSorted((a, b) => a.accepted - b.accepted).map(overheadOf)
 
-type Crowd = { readonly name: string; readonly count: number; readonly rate: number; readonly enough?: () => boolean }
+type Crowd = { readonly name: string; readonly count: number; readonly rate: number }
+
+type Reading = { readonly ended: number; readonly usage: Usage }
+
+/** Takes a reading in the middle of the sending and one at its end; the sending goes on meanwhile. */
+const createWatch = (stand: Stand, count: number) => {
+  const middle = Math.floor(count / 2)
+  const readings: Promise<Reading>[] = []
+  const read = async (ended: number): Promise<Reading> => ({ ended, usage: await readUsage(stand) })
+  return {
+    sent(sent: number, ended: number): void {
+      if ((readings.length === 0 && sent >= middle) || (readings.length === 1 && sent >= count))
+        readings.push(read(ended))
+    },
+    async steady(): Promise<Steady> {
+      const [from, to] = await Promise.all(readings)
+      if (from === undefined || to === undefined) throw new Error('the sending was interrupted')
+      return { kept: (to.ended - from.ended) / (count - middle), load: loadBetween(from.usage, to.usage) }
+    },
+  }
+}
 
 /** Sends a crowd to a stand, waits for its end, and looks at what is stored. */
 export const measureCrowd = async (world: World, stand: Stand, crowd: Crowd): Promise<Part> => {
   const fate = (sessionId: string) => fateOf(world.fates, sessionId)
   const before = await readUsage(stand)
-  const progress = progressTo(world, crowd.name, crowd.count)
+  const say = progressTo(world, crowd.name, crowd.count)
+  const watch = createWatch(stand, crowd.count)
+  const progress = (sent: number, ended: number) => {
+    watch.sent(sent, ended)
+    say(sent, ended)
+  }
   const driven = await drive(stand, { ...crowd, fate, signal: world.signal, progress })
   const after = await readUsage(stand)
   const { events, violations } = await checkStand(stand, driven, fate, crowd.name)
@@ -87,7 +119,7 @@ export const measureCrowd = async (world: World, stand: Stand, crowd: Crowd): Pr
     eventsPerSecond: (events * 1_000) / driven.ms,
     cpuMs: ourCpuMs(before, after) / Math.max(1, sessions),
     work: workBetween(before, after),
-    load: loadBetween(before, after),
+    steady: await watch.steady(),
     memory: [resident(before), resident(after)],
     violations,
     ms: driven.ms,
@@ -107,6 +139,3 @@ export const measureSessions = async (world: World, name: string, count: number,
   await using stand = await openWarmStand(world, name, rate)
   return await measureCrowd(world, stand, { name, count, rate })
 }
-
-/** The part of mgx that had most CPU. Pure. */
-export const busiestOf = (load: Load) => OURS.toSorted((a, b) => load[b].cores - load[a].cores)[0] ?? 'api'

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { cpuMs, residentBytes } from '../process.ts'
 import type { Part, Stand } from './house.ts'
 
@@ -7,6 +8,8 @@ export type Usage = {
   readonly at: number
   /** Milliseconds of CPU by part, all its processes together, and of the busiest one of them. */
   readonly cpu: ReadonlyMap<Part, { readonly all: number; readonly each: readonly number[] }>
+  /** Milliseconds for which cores of the machine were not idle, whoever had them. */
+  readonly machineMs: number
   /** Resident bytes by part. */
   readonly memory: ReadonlyMap<Part, number>
   readonly work: MongoWork
@@ -34,6 +37,13 @@ const readWork = async ({ db }: Pick<Stand, 'db'>): Promise<MongoWork> => {
   return { commands, keys: Number(scanned), documents: Number(scannedObjects) }
 }
 
+/** User, nice, system, irq, softirq and steal of the first line of proc_stat(5), in 1/100 s. */
+const readMachineMs = async (): Promise<number> => {
+  const [user, nice, system, , , irq, softirq, steal] =
+    (await readFile('/proc/stat', 'utf8')).split('\n', 1)[0]?.split(/\s+/).slice(1).map(Number) ?? []
+  return 10 * [user, nice, system, irq, softirq, steal].reduce<number>((sum, n = 0) => sum + n, 0)
+}
+
 export const readUsage = async (stand: Pick<Stand, 'pids' | 'db'>): Promise<Usage> => {
   const { pids } = stand
   const cpu = new Map<Part, { all: number; each: number[] }>()
@@ -46,7 +56,7 @@ export const readUsage = async (stand: Pick<Stand, 'pids' | 'db'>): Promise<Usag
     cpu.set(part, { all: known.all + ms, each: [...known.each, ms] })
     memory.set(part, (memory.get(part) ?? 0) + (await residentBytes(pid)))
   }
-  return { at: performance.now(), cpu, memory, work: await readWork(stand) }
+  return { at: performance.now(), cpu, machineMs: await readMachineMs(), memory, work: await readWork(stand) }
 }
 
 /** Parts that are mgx and what it stands on; the rest is the simulation. */
@@ -54,9 +64,12 @@ export const OURS: readonly Part[] = ['api', 'worker', 'mongodb', 'redis']
 
 const PARTS: readonly Part[] = [...OURS, 'agents', 'driver']
 
-/** Cores that each part had between two readings, and the busiest process of it. Pure. */
-export type Load = Readonly<Record<Part, { readonly cores: number; readonly busiest: number }>>
+/** Cores that each part had between two readings, and the busiest process of it; `machine`: all that was in use. */
+export type Load = Readonly<Record<Part, { readonly cores: number; readonly busiest: number }>> & {
+  readonly machine: number
+}
 
+/** Pure. */
 export const loadBetween = (before: Usage, after: Usage): Load => {
   const ms = after.at - before.at
   const entries = PARTS.map((part) => {
@@ -65,7 +78,7 @@ export const loadBetween = (before: Usage, after: Usage): Load => {
     const busiest = Math.max(...each.map((value, n) => value - (earlier?.each[n] ?? 0)))
     return [part, { cores: (all - (earlier?.all ?? 0)) / ms, busiest: busiest / ms }] as const
   })
-  return Object.fromEntries(entries) as Load
+  return { ...Object.fromEntries(entries), machine: (after.machineMs - before.machineMs) / ms } as Load
 }
 
 /** Pure. */
