@@ -1,6 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { QueueJob } from '#contracts/job.ts'
-import type { Run } from '#contracts/run.ts'
+import { jobOf, type QueueJob } from '#contracts/job.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import { within } from './within.ts'
 
@@ -17,7 +16,7 @@ export type Hints = Disposable & {
    * Tells the workers that there is work. What was accepted stands without it: a queue that is away is told when it is back, and
    * should this process be gone by then, `reconcile` does it. `isNew`: the run was never enqueued.
    */
-  give(run: Pick<Run, 'run_id' | 'session_id'>, isNew?: boolean): Promise<void>
+  give(run: QueueJob, isNew?: boolean): Promise<void>
 }
 
 export const createHints = (queue: JobQueue, log: FastifyBaseLogger, retryMs = RETRY_MS): Hints => {
@@ -46,13 +45,16 @@ export const createHints = (queue: JobQueue, log: FastifyBaseLogger, retryMs = R
   }
 
   return {
-    async give({ run_id, session_id }, isNew = false) {
-      const job = { run_id, session_id }
+    async give(run, isNew = false) {
+      const job = jobOf(run)
       try {
         await within(HINT_MS, queue.enqueue(job, { isNew }))
       } catch (error) {
-        log.warn({ err: error, run_id }, 'the queue did not take the hint; it gets it again when it is back')
-        if (kept.size < MAX_KEPT) kept.set(run_id, job)
+        log.warn(
+          { err: error, run_id: job.run_id },
+          'the queue did not take the hint; it gets it again when it is back',
+        )
+        if (kept.size < MAX_KEPT) kept.set(job.run_id, job)
         retryLater()
       }
     },

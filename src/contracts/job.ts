@@ -2,8 +2,24 @@ import * as z from 'zod'
 import { FRAMEWORK_NAMES } from './frameworks.ts'
 import { ClientId } from './ids.ts'
 
-/** What travels through the queue: a hint that there is work. Everything else is in the run document. */
-export type QueueJob = { readonly run_id: string; readonly session_id: string }
+/**
+ * What travels through the queue: a hint that there is work. Everything else is in the run document. Whose it is and where, as the
+ * document says and never changes, lets a worker ask what is in its way before it has read that; a hint does without.
+ */
+export type QueueJob = {
+  readonly run_id: string
+  readonly session_id: string
+  readonly tenant_id?: string
+  readonly workspace_id?: string
+}
+
+/** The hint for a run. Pure. */
+export const jobOf = ({ run_id, session_id, tenant_id, workspace_id }: QueueJob): QueueJob => ({
+  run_id,
+  session_id,
+  ...(tenant_id !== undefined && { tenant_id }),
+  ...(workspace_id !== undefined && { workspace_id }),
+})
 
 /**
  * What a runner is told: one JSON line on its standard input, from the worker. It is the only way in for secrets,

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { jobOf } from '#contracts/job.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import { EngineError } from '#scheduler/engines/engine.ts'
 import type { Store } from '#store/store.ts'
@@ -75,7 +76,7 @@ const REMEMBERED = 1_000
 const remember = async (store: Store, queue: JobQueue): Promise<void> => {
   const left = await Promise.all([store.runs.unsettled(REMEMBERED), store.runs.queued(REMEMBERED)])
   for (const run of left.flat()) {
-    if (run.state !== 'finished') await queue.enqueue({ run_id: run.run_id, session_id: run.session_id })
+    if (run.state !== 'finished') await queue.enqueue(jobOf(run))
   }
 }
 

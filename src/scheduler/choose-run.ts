@@ -3,11 +3,12 @@ import type { Run } from '#contracts/run.ts'
 import type { ActiveRun } from '#store/run-line.ts'
 import type { RunPatch } from '#store/run-store.ts'
 import { admit, type Limits } from './admission.ts'
+import { askFree } from './look-ahead.ts'
 import { createMemoryRoom, type MemoryRoom } from './memory-room.ts'
 import { pause } from './patience.ts'
 import { placesOf } from './places.ts'
 import { createSemaphore } from './semaphore.ts'
-import { isStale, type TakeUp, takeUp, takeUpRun } from './take-up.ts'
+import { type Asked, isStale, type TakeUp, takeUp, takeUpRun } from './take-up.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 /** Between two looks of a worker that may not start anything, milliseconds. */
@@ -27,6 +28,9 @@ export type ChooseRun = {
   /** A run of this worker has ended: who waits looks again at once. */
   changed(): void
 }
+
+/** What was read already of a run that is tried. */
+type Known = { readonly run: Run; readonly asked: Asked }
 
 type Self = {
   readonly ctx: WorkerContext
@@ -67,11 +71,11 @@ const tryTake = async ({ ctx }: Self, runId: string, take: () => Promise<TakeUp>
 }
 
 /** Takes a waiting run up, with what it holds while it is at work; `undefined` where its container would not fit. */
-const tryStart = (self: Self, run: Run | string, permits: RunPatch = {}): Promise<TakeUp | undefined> => {
+const tryStart = (self: Self, runId: string, permits: RunPatch = {}, known?: Known): Promise<TakeUp | undefined> => {
   const { ctx, room } = self
   const take = { memory_bytes: ctx.config.limits.memoryBytes, ...permits }
-  if (typeof run === 'string') return room.within(() => tryTake(self, run, () => takeUp(ctx, run, take)))
-  return room.within(() => tryTake(self, run.run_id, () => takeUpRun(ctx, run, take)))
+  const work = () => (known === undefined ? takeUp(ctx, runId, take) : takeUpRun(ctx, known.run, take, known.asked))
+  return room.within(() => tryTake(self, runId, work))
 }
 
 /** A run on this engine whose owner is dead: it is at work already, so that no limit holds it back. */
@@ -131,11 +135,23 @@ const look = async (self: Self): Promise<Found> => {
  * With nobody before it and no limit in its way the job's own run starts without a look around, and many of them at once. The queue is
  * first in, first out: for a run that came when this worker had a place already, and has had one since, no other waits.
  */
-const tryFresh = async (self: Self, run: Run): Promise<TakeUp | undefined> => {
-  if (hasPermits(self.ctx) || run.created_at.getTime() <= self.crowded) return undefined
-  const taken = await tryStart(self, run)
+const tryFresh = async (self: Self, known: Known): Promise<TakeUp | undefined> => {
+  const { run_id, created_at } = known.run
+  if (hasPermits(self.ctx) || created_at.getTime() <= self.crowded) return undefined
+  const taken = await tryStart(self, run_id, {}, known)
   if (taken === undefined) self.crowded = Date.now()
   return taken?.kind === 'taken' ? taken : undefined
+}
+
+/** What is in the way of the job's own run, asked before its document is there, where the job says enough. */
+const askAhead = ({ ctx }: Self, job: QueueJob): Asked => {
+  const { run_id, session_id, tenant_id, workspace_id } = job
+  if (tenant_id === undefined || workspace_id === undefined || hasPermits(ctx)) return {}
+  const run = { run_id, session_id, tenant_id, workspace_id }
+  const blockers = ctx.store.runs.blockers(run)
+  // Whoever takes the run up meets it; often nobody does.
+  blockers.catch(() => {})
+  return { blockers, isFree: askFree(ctx, run) }
 }
 
 /**
@@ -162,9 +178,9 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
   }
 
   /** The job's own run, where it is not waiting: mostly over, or at work for another job. */
-  const own = async (job: QueueJob, run: Run | undefined): Promise<TakeUp> => {
+  const own = async (job: QueueJob, run: Run | undefined, asked?: Asked): Promise<TakeUp> => {
     if (run?.state === 'queued') return { kind: 'not', outcome: { kind: 'later', delayMs: lookMs } }
-    return tryTake(self, job.run_id, () => takeUpRun(ctx, run))
+    return tryTake(self, job.run_id, () => takeUpRun(ctx, run, {}, asked))
   }
 
   const chooseInTurn = async (job: QueueJob, signal: AbortSignal): Promise<TakeUp> => {
@@ -192,9 +208,10 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
       }
     },
     async choose(job, signal) {
-      // Both at once: a run that starts without a look around must not wait twice.
+      // All at once: a run that starts without a look around must not wait three times.
+      const asked = askAhead(self, job)
       const [run] = await Promise.all([ctx.store.runs.get(job.run_id), room.refresh()])
-      const taken = run?.state === 'queued' ? await tryFresh(self, run) : await own(job, run)
+      const taken = run?.state === 'queued' ? await tryFresh(self, { run, asked }) : await own(job, run, asked)
       if (taken?.kind === 'taken') return taken
       // Whose turn it is may be waiting for nothing but this.
       changed()

@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Run } from '#contracts/run.ts'
-import type { WarmEngine } from './engines/warm-engine.ts'
+import type { RunNames, WarmEngine } from './engines/warm-engine.ts'
 import { sandboxSpec } from './sandbox-spec.ts'
 import type { WorkerContext } from './worker-context.ts'
 
@@ -11,19 +12,39 @@ export type LookAhead = {
   readonly isFree: boolean
 }
 
-const ask = async (warm: WarmEngine, config: WorkerContext['config'], run: Run): Promise<LookAhead> => {
-  const spec = sandboxSpec(run, config)
-  const [key, isFree] = await Promise.all([warm.key(spec).catch(() => undefined), warm.isFree(spec).catch(() => false)])
+const asksFree = (warm: WarmEngine, run: RunNames): Promise<boolean> => warm.isFree(run).catch(() => false)
+
+/** What was in the way a moment ago may be gone. */
+const isFreeNow = async (warm: WarmEngine, run: Run, early: Promise<boolean> | undefined): Promise<boolean> =>
+  (await early) || asksFree(warm, run)
+
+const ask = async (
+  { engine: { warm }, config }: WorkerContext,
+  run: Run,
+  early: Promise<boolean> | undefined,
+): Promise<LookAhead> => {
+  if (warm === undefined) return { key: undefined, isFree: false }
+  const [key, isFree] = await Promise.all([
+    warm.key(sandboxSpec(run, config)).catch(() => undefined),
+    isFreeNow(warm, run, early),
+  ])
   return { key, isFree }
 }
 
 /** Asks the engine what a claim for this run must know. Never rejects. */
-export const lookAround = async ({ engine: { warm }, config }: WorkerContext, run: Run): Promise<LookAhead> =>
-  warm === undefined ? { key: undefined, isFree: false } : ask(warm, config, run)
+export const lookAround = (ctx: WorkerContext, run: Run): Promise<LookAhead> => ask(ctx, run, undefined)
+
+const hasSlots = ({ pool }: WorkerContext): boolean => pool !== undefined && pool.stats().ready > 0
 
 /**
- * The same while the run is being taken up, because the answer takes as long as that and what is read of the log. `undefined`
- * where no slot waits for a run.
+ * What a claim must know, asked while the run is being taken up, because the answer takes as long as that. What was asked of the store
+ * just before goes out first: to ask the engine takes milliseconds of this thread. `undefined` where no slot waits for a run.
  */
-export const lookAhead = (ctx: WorkerContext, run: Run): Promise<LookAhead> | undefined =>
-  ctx.pool === undefined || ctx.pool.stats().ready === 0 ? undefined : lookAround(ctx, run)
+export const lookAhead = (ctx: WorkerContext, run: Run, early?: Promise<boolean>): Promise<LookAhead> | undefined =>
+  hasSlots(ctx) ? nextTurn().then(() => ask(ctx, run, early)) : undefined
+
+/** Its half that needs no document, asked while that is read; `undefined` where no slot waits for a run. Never rejects. */
+export const askFree = (ctx: WorkerContext, run: RunNames): Promise<boolean> | undefined => {
+  const { warm } = ctx.engine
+  return warm && hasSlots(ctx) ? nextTurn().then(() => asksFree(warm, run)) : undefined
+}

@@ -1,4 +1,5 @@
 import type { Cause } from '#contracts/causes.ts'
+import { jobOf } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
 import { beginEnding, endQueuedRun, finishRun, settleRun } from '#store/ending.ts'
 import type { RunMarks } from '#store/event-log.ts'
@@ -95,8 +96,8 @@ const isEngineLost = async (ctx: WorkerContext, run: Run): Promise<boolean> => {
 }
 
 /** A hint and no more: the prompt stays in the document. */
-const enqueue = (pass: Pass, { run_id, session_id }: Run): Promise<void> =>
-  act(pass, 'enqueued', run_id, () => pass.ctx.queue.enqueue({ run_id, session_id }))
+const enqueue = (pass: Pass, run: Run): Promise<void> =>
+  act(pass, 'enqueued', run.run_id, () => pass.ctx.queue.enqueue(jobOf(run)))
 
 /**
  * What a run of this engine needs whose owner is silent: its end, or else a job. `gone`: an agent began, and its container

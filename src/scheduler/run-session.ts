@@ -134,10 +134,11 @@ const watchDisk = ({ disk, config }: WorkerContext, run: Run, starting: boolean,
  * What the log says of the run, and behind which place it is to be followed; `user_message` is written where it is missing. A
  * run that was never taken up has hardly a log: to follow all of it spares a look at the end before the look at the marks.
  */
-const readLog = async ({ store: { events } }: WorkerContext, run: Run, isFirst: boolean, signal: AbortSignal) => {
+const readLog = async ({ store: { events } }: WorkerContext, run: Run, first: FirstTakeUp, signal: AbortSignal) => {
   const { session_id, run_id } = run
-  const tail = isFirst ? undefined : await untilDone(() => events.tail(session_id), signal)
-  const marks = await untilDone(() => events.marks(session_id, run_id), signal)
+  const tail = first.token === undefined ? await untilDone(() => events.tail(session_id), signal) : undefined
+  const ahead = await first.marks?.catch(() => undefined)
+  const marks = ahead ?? (await untilDone(() => events.marks(session_id, run_id), signal))
   if (marks.userMessage !== undefined) return { marks, after: tail ?? marks.userMessage.seq }
   const announced = await untilDone(() => announceRun(events, run), signal)
   const begins = announced.outcome === 'stored' ? announced.seqs[0] : undefined
@@ -148,10 +149,11 @@ const readLog = async ({ store: { events } }: WorkerContext, run: Run, isFirst: 
 const runSession = async (
   ctx: WorkerContext,
   owned: OwnedRun,
-  { token: firstToken, ahead }: FirstTakeUp,
+  first: FirstTakeUp,
   signal: AbortSignal,
 ): Promise<JobOutcome> => {
-  const { after, marks } = await readLog(ctx, owned.run, firstToken !== undefined, signal)
+  const { token: firstToken, ahead } = first
+  const { after, marks } = await readLog(ctx, owned.run, first, signal)
   const early = verdictOf(marks)
   if (early?.kind === 'finish') return tidyRun(ctx, owned, early.finish)
   if (early !== undefined) return endRun(ctx, owned, ...causeOf(early))

@@ -1,5 +1,6 @@
 import type { Run } from '#contracts/run.ts'
 import type { JobOutcome } from '#queue/job-queue.ts'
+import type { RunMarks } from '#store/event-log.ts'
 import type { RunPatch } from '#store/run-store.ts'
 import { chooseImage } from './choose-image.ts'
 import { type LookAhead, lookAhead } from './look-ahead.ts'
@@ -8,8 +9,12 @@ import { newToken, tokenHash } from './run-token.ts'
 import { refusesTakeUp, takeUpPatch, waitForBlockers } from './take-up-rules.ts'
 import type { WorkerContext } from './worker-context.ts'
 
-/** Of a first take-up: the run's gateway token, whose hash is in the document, and what a claim must know. */
-export type FirstTakeUp = { readonly token?: string; readonly ahead?: Promise<LookAhead> | undefined }
+/** Of a first take-up: the run's gateway token, whose hash is in the document, what a claim must know, and what the log says. */
+export type FirstTakeUp = {
+  readonly token?: string
+  readonly ahead?: Promise<LookAhead> | undefined
+  readonly marks?: Promise<RunMarks>
+}
 
 export type TakeUp =
   | ({ readonly kind: 'taken'; readonly run: Run } & FirstTakeUp)
@@ -31,8 +36,29 @@ export const isStale = (ctx: WorkerContext, run: Pick<Run, 'seen_at'>): boolean 
 export const takeUp = async (ctx: WorkerContext, runId: string, take: RunPatch = {}): Promise<TakeUp> =>
   takeUpRun(ctx, await ctx.store.runs.get(runId), take)
 
+/**
+ * What the log says, asked while the run is being taken up: whatever is written later is behind the place from which it is
+ * followed. Who awaits it meets a failure and asks again.
+ */
+const marksAhead = ({ store: { events } }: WorkerContext, { session_id, run_id }: Run): Promise<RunMarks> => {
+  const marks = events.marks(session_id, run_id)
+  marks.catch(() => {})
+  return marks
+}
+
+/** What was asked of store and engine before the run's document was there. */
+export type Asked = {
+  readonly blockers?: Promise<readonly Run[]>
+  readonly isFree?: Promise<boolean> | undefined
+}
+
 /** The same for a document that was just read. */
-export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: RunPatch = {}): Promise<TakeUp> => {
+export const takeUpRun = async (
+  ctx: WorkerContext,
+  run: Run | undefined,
+  take: RunPatch = {},
+  asked: Asked = {},
+): Promise<TakeUp> => {
   const { runs } = ctx.store
   const { heartbeat } = ctx.config.timings
   if (run === undefined) return not({ kind: 'done' })
@@ -40,11 +66,8 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
   if (refusal === 'over') return not({ kind: 'done', ...(run.result && { result: run.result }) })
   if (refusal !== undefined) return later(heartbeat)
   const image = ctx.engine.sharesPaths ? {} : { image: chooseImage(run, ctx.config) }
-  // Asked first: the answer is needed first.
-  const blockers = run.engine_id === undefined ? runs.blockers(run) : undefined
-  const first = run.state === 'queued' ? { token: newToken(), ahead: lookAhead(ctx, { ...run, ...image }) } : undefined
-  if (blockers !== undefined) {
-    const wait = waitForBlockers(await blockers, ctx.engineId, new Date(), heartbeat)
+  if (run.engine_id === undefined) {
+    const wait = waitForBlockers(await (asked.blockers ?? runs.blockers(run)), ctx.engineId, new Date(), heartbeat)
     if (wait > 0) return later(wait)
   }
   const taker = {
@@ -54,9 +77,18 @@ export const takeUpRun = async (ctx: WorkerContext, run: Run | undefined, take: 
     taskTimeoutSeconds: ctx.config.taskTimeoutSeconds,
   }
   const egress = runEgress(run, ctx.config, ctx.engine)
-  const own = takeUpPatch(run, taker, first && tokenHash(first.token))
-  const patch = { ...own, egress, ...(run.state === 'queued' && { ...image, ...take }) }
-  const taken = await runs.transition(run.run_id, { attempt: run.attempt, from: [run.state] }, patch)
+  const isFirst = run.state === 'queued'
+  const token = isFirst ? newToken() : undefined
+  const own = takeUpPatch(run, taker, token && tokenHash(token))
+  const patch = { ...own, egress, ...(isFirst && { ...image, ...take }) }
+  const taking = runs.transition(run.run_id, { attempt: run.attempt, from: [run.state] }, patch)
+  // While that is being stored.
+  const first = token && {
+    token,
+    marks: marksAhead(ctx, run),
+    ahead: lookAhead(ctx, { ...run, ...image }, asked.isFree),
+  }
+  const taken = await taking
   if (taken === undefined) return { kind: 'not', outcome: { kind: 'later', delayMs: heartbeat }, raced: true }
   return { kind: 'taken', run: taken, ...first }
 }

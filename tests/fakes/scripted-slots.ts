@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { IDENTITY_VARIABLES, RUNNER_EXIT } from '#contracts/job.ts'
 import type { SandboxSpec } from '#scheduler/engines/engine.ts'
-import type { SlotSpec, WarmEngine, WarmSlot } from '#scheduler/engines/warm-engine.ts'
+import type { RunNames, SlotSpec, WarmEngine, WarmSlot } from '#scheduler/engines/warm-engine.ts'
 import type { ScriptedBox, ScriptedRunner } from './scripted-box.ts'
 import { answer, drop, put, startFailure, type World } from './scripted-world.ts'
 
@@ -63,7 +63,7 @@ const claim = async (world: World): Promise<void> => {
   }
 }
 
-const isInTheWay = (box: ScriptedBox, { session_id, workspace_id, run_id }: SandboxSpec): boolean =>
+const isInTheWay = (box: ScriptedBox, { session_id, workspace_id, run_id }: RunNames): boolean =>
   box.spec.run_id !== run_id && (box.spec.session_id === session_id || box.spec.workspace_id === workspace_id)
 
 /** The slots of a scripted engine. When who started one dies, a test ends its box with `RUNNER_EXIT.noJob`, as the end of input does. */

@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test'
 import type { SessionEvent } from '#contracts/events.ts'
+import { jobOf } from '#contracts/job.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
 import { reconcile } from '#scheduler/reconcile.ts'
 import { createRunHandler } from '#scheduler/run-session.ts'
@@ -36,7 +37,7 @@ export type HeldWorker = {
   readonly slot: Gate
   readonly pass: Gate
   /** Begins to work on a job, or to reconcile this run only. */
-  handle(runId: string, sessionId: string): void
+  handle(run: Run): void
   /** A handler that does not get its run offers the job again, rather than to look for another run. */
   handBack(): void
   reconcile(of: Only): void
@@ -177,9 +178,9 @@ export const openRealWorld = async (t: Pick<TestContext, 'after'>, names: readon
     return {
       slot,
       pass,
-      handle(run_id, session_id) {
+      handle(run) {
         stop = new AbortController()
-        void handler({ run_id, session_id }, stop.signal).catch(() => {})
+        void handler(jobOf(run), stop.signal).catch(() => {})
       },
       handBack: () => stop.abort(),
       reconcile(of) {
@@ -197,7 +198,7 @@ export const openRealWorld = async (t: Pick<TestContext, 'after'>, names: readon
       runs: gate.port('runs', world.store.runs),
     }
     const queue = gate.port('queue', world.queue)
-    const hint = ({ run_id, session_id }: Run) => queue.enqueue({ run_id, session_id })
+    const hint = (run: Run) => queue.enqueue(jobOf(run))
     const cancel = async (runId: string) => {
       const run = await store.runs.get(runId)
       if (run && (await cancelRun(store, run, 'api')) === 'stopping') await hint(run)

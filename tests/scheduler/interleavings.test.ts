@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { jobOf } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
 import { acceptRun } from '#store/accept-run.ts'
 import { cancelRun } from '#store/cancel-run.ts'
@@ -97,7 +98,7 @@ const request = async ({ world, dice, runs }: Scene): Promise<void> => {
   const result = await acceptRun(world.store, asked)
   if (result.outcome !== 'accepted') return
   runs.push(result.run)
-  if (dice() < 0.8) await world.queue.enqueue({ run_id: result.run.run_id, session_id })
+  if (dice() < 0.8) await world.queue.enqueue(jobOf(result.run))
 }
 
 const LIMITS = [{}, { maxRunning: 1 }, { maxRunning: 2, maxRunningPerTenant: 1 }] as const

@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { jobOf } from '#contracts/job.ts'
 import type { Run } from '#contracts/run.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import { createClaims } from '#scheduler/claims.ts'
@@ -177,7 +178,7 @@ export const createScriptedWorker = (shared: Shared, options: WorkerOptions): Sc
     },
     expire: abandon,
     reconcile: () => note(reconcile(ctx)),
-    handle: ({ run_id, session_id }) => note(handler({ run_id, session_id }, stop.signal)),
+    handle: (run) => note(handler(jobOf(run), stop.signal)),
     async [Symbol.asyncDispose]() {
       self.bury()
       await end()

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { eventIds, makeEvent } from '#contracts/events.ts'
 import type { Run } from '#contracts/run.ts'
 import { tokenHash } from '#scheduler/run-token.ts'
 import { takeUp } from '#scheduler/take-up.ts'
+import { announceRun } from '#store/announce.ts'
 import type { RunPatch } from '#store/run-store.ts'
+import type { Store } from '#store/store.ts'
 import { newRunOf } from '../conformance/store-world.ts'
+import { agent } from '../fakes/scripted-agent.ts'
 import { hangs } from '../fakes/scripted-runners.ts'
-import { TIMINGS } from './scripted-worker.ts'
+import { type ScriptedWorker, TIMINGS } from './scripted-worker.ts'
 import { openWorld, type World } from './world.ts'
 
 const given = async (world: World, patch: RunPatch): Promise<Run> => {
@@ -79,4 +83,74 @@ test('a run that is over, and one that nobody knows, are done', async (t) => {
   for (const id of [run.run_id, 'unknown']) {
     assert.deepEqual(await takeUp(world.worker().ctx, id), { kind: 'not', outcome: { kind: 'done' } })
   }
+})
+
+/** Lets this worker's store answer to `slow` only once its `early` was called, and `then` has come about. */
+const answersAfter = (
+  worker: ScriptedWorker,
+  slow: 'get' | 'transition',
+  early: 'blockers' | 'marks',
+  then = async () => {},
+): (() => number) => {
+  const { store } = worker.ctx
+  const asked = Promise.withResolvers<void>()
+  let calls = 0
+  const noted = <T extends (...args: never[]) => Promise<unknown>>(call: T): T =>
+    (async (...args: Parameters<T>) => {
+      const answer = await call(...args)
+      if (calls++ === 0) await then()
+      asked.resolve()
+      return answer
+    }) as T
+  const held = <T extends (...args: never[]) => Promise<unknown>>(call: T): T =>
+    (async (...args: Parameters<T>) => {
+      await asked.promise
+      return call(...args)
+    }) as T
+  const wrapped: Store = {
+    ...store,
+    events: { ...store.events, ...(early === 'marks' && { marks: noted(store.events.marks) }) },
+    runs: {
+      ...store.runs,
+      [slow]: held(store.runs[slow]),
+      ...(early === 'blockers' && { blockers: noted(store.runs.blockers) }),
+    },
+  }
+  Object.assign(worker.ctx, { store: wrapped })
+  return () => calls
+}
+
+const accepted = async (world: World): Promise<Run> => {
+  // Later than any look of the worker: nobody was before it.
+  const result = await world.store.runs.accept(newRunOf({ created_at: new Date(Date.now() + 60_000) }))
+  assert(result.outcome === 'accepted')
+  return result.run
+}
+
+test('what is in the way of a run is asked beside its document, and once', { timeout: 60_000 }, async (t) => {
+  const world = await openWorld(t, ({ events }) => agent(events))
+  const worker = world.worker()
+  const asked = answersAfter(worker, 'get', 'blockers')
+  const run = await accepted(world)
+  await worker.handle(run)
+  assert.equal((await world.over(run)).data.cause, 'completed')
+  assert.equal(asked(), 1)
+})
+
+test('the log is read beside the take-up; a cancel that comes right after ends the run', {
+  timeout: 60_000,
+}, async (t) => {
+  const world = await openWorld(t, () => hangs)
+  const worker = world.worker()
+  const run = await accepted(world)
+  await announceRun(world.store.events, run)
+  const request = makeEvent(run, eventIds.cancelRequested(run.run_id), 'cancel_requested', { source: 'client' })
+  answersAfter(
+    worker,
+    'transition',
+    'marks',
+    async () => void (await world.store.events.append(run.session_id, [request])),
+  )
+  await worker.handle(run)
+  assert.equal((await world.over(run)).data.cause, 'cancelled')
 })

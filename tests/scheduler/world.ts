@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { SessionEvent, SessionEventOf } from '#contracts/events.ts'
+import { jobOf } from '#contracts/job.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
 import { createClaims } from '#scheduler/claims.ts'
 import { acceptRun } from '#store/accept-run.ts'
@@ -53,7 +54,7 @@ const createViews = ({ store, queue, engine }: Parts): Omit<World, 'root' | 'wor
       const result = await acceptRun(store, newRunOf(of))
       assert(result.outcome === 'accepted', result.outcome)
       const { run } = result
-      await queue.enqueue({ run_id: run.run_id, session_id: run.session_id })
+      await queue.enqueue(jobOf(run))
       return run
     },
     async forget(run) {

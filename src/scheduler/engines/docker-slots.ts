@@ -8,8 +8,8 @@ import { removeFound } from './docker-end.ts'
 import { callError, startError } from './docker-errors.ts'
 import { optionsKey, slotOptions } from './docker-options.ts'
 import { discard, lookAround } from './docker-start.ts'
-import { EngineError, type SandboxSpec } from './engine.ts'
-import type { SlotSpec, WarmEngine, WarmSlot } from './warm-engine.ts'
+import { EngineError } from './engine.ts'
+import type { RunNames, SlotSpec, WarmEngine, WarmSlot } from './warm-engine.ts'
 
 /** From the start to the ready line. A quiet machine takes a third of a second. */
 const READY_MS = 60_000
@@ -124,8 +124,8 @@ const removeSlot = async (daemon: Daemon, slot: string): Promise<void> => {
   for (const found of await listSlot(daemon, slot)) await removeFound(daemon, found)
 }
 
-const isFree = async (daemon: Daemon, spec: SandboxSpec): Promise<boolean> => {
-  const { inTheWay } = await lookAround(daemon, spec)
+const isFree = async (daemon: Daemon, run: RunNames): Promise<boolean> => {
+  const { inTheWay } = await lookAround(daemon, run)
   return !inTheWay
 }
 
@@ -133,7 +133,7 @@ const isFree = async (daemon: Daemon, spec: SandboxSpec): Promise<boolean> => {
 export const dockerWarm = (daemon: Daemon, places: Semaphore): WarmEngine => ({
   memoryBytes: async () => Number((await ask(CALL_MS, () => daemon.docker.info())).MemTotal),
   key: async (spec) => optionsKey(spec, await imageId(daemon.docker, spec.image)),
-  isFree: (spec) => isFree(daemon, spec),
+  isFree: (run) => isFree(daemon, run),
   startSlot: (spec, signal) => startSlot(daemon, places, spec, signal),
   slots: async () =>
     (await listSlots(daemon)).map(({ slot = '', containerId, running, createdAt }) => ({

@@ -8,6 +8,7 @@ import { askUnless, CALL_MS, CHANGE_MS, type Daemon, type Found, listContainers,
 import { daemonMessage, hasStatus, leftEndpoint, nameTaken, startError } from './docker-errors.ts'
 import { dockerOptions } from './docker-options.ts'
 import { EngineError, type SandboxSpec, type StartResult } from './engine.ts'
+import type { RunNames } from './warm-engine.ts'
 
 const POLL_MS = 100
 
@@ -23,7 +24,7 @@ export type StartRequest = {
   readonly signal: AbortSignal
 }
 
-export const lookAround = async (daemon: Daemon, spec: SandboxSpec): Promise<{ own?: Found; inTheWay: boolean }> => {
+export const lookAround = async (daemon: Daemon, spec: RunNames): Promise<{ own?: Found; inTheWay: boolean }> => {
   const lists = await Promise.all([
     listContainers(daemon, { session_id: spec.session_id }),
     listContainers(daemon, { workspace_id: spec.workspace_id }),

@@ -33,6 +33,9 @@ export type SlotInfo = {
   readonly createdAt: Date
 }
 
+/** By what other runs may be in the way of one. */
+export type RunNames = Pick<SandboxSpec, 'session_id' | 'run_id' | 'workspace_id'>
+
 /**
  * What an engine can do besides, for a pool of containers that are started ahead. A slot that has a claim (claims.ts) is the
  * container of that run for every call of `SandboxEngine`; one that has none is known here only. When whoever started a slot
@@ -49,7 +52,7 @@ export type SlotInfo = {
 export interface WarmEngine {
   memoryBytes(): Promise<number>
   key(spec: SandboxSpec | SlotSpec): Promise<string>
-  isFree(spec: SandboxSpec): Promise<boolean>
+  isFree(run: RunNames): Promise<boolean>
   startSlot(spec: SlotSpec, signal: AbortSignal): Promise<WarmSlot>
   slots(): Promise<SlotInfo[]>
   removeSlot(slot: string): Promise<void>

@@ -11,8 +11,8 @@ const FAULT: Struck = {
   ...{ at: 1_000, until: 2_000, what: 'it', runs: [] },
 }
 
-const touched = (fault: Partial<Struck>, liveRestore = false) =>
-  createTouches({ struck: [{ ...FAULT, ...fault }], channel: 'gateway', since: SINCE, liveRestore })
+const touched = (fault: Partial<Struck>, liveRestore = false, times = 1) =>
+  createTouches({ struck: Array(times).fill({ ...FAULT, ...fault }), channel: 'gateway', since: SINCE, liveRestore })
 
 describe('what a fault means for a run', () => {
   test('one that hit its container explains another end', () => {
@@ -47,6 +47,8 @@ describe('what a fault means for a run', () => {
     assert.equal(touched(kill, true).excuse(unseen).exit, true)
     assert.equal(touched(kill, true).excuse(RUN).exit, false)
     assert.equal(touched(kill).excuse(unseen).exit, false, 'one that ended with its Docker was seen to end')
+    assert.equal(touched(kill, false, 2).excuse(unseen).exit, true, 'the one that ended it did not live to say so')
+    assert.equal(touched(kill, false, 2).excuse(RUN).exit, false)
     assert.equal(touched({}, true).excuse(unseen).exit, false)
     assert.ok(!touched(kill, true).isTouched(unseen), 'and explains no other end by that')
     const later = { ...unseen, seen_at: new Date(SINCE + 60_000) }

@@ -35,7 +35,8 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
     return struck.filter(({ at, until }) => until >= from && at <= to)
   }
   // Until its container was gone: who asks for its exit comes after its `finish`.
-  const bereft = (run: Run) => during(run, run.seen_at).some(({ kind }) => kind === 'dockerd.kill')
+  const deathsOfDocker = (run: Run) => during(run, run.seen_at).filter(({ kind }) => kind === 'dockerd.kill').length
+  const bereft = (run: Run) => deathsOfDocker(run) > 0
   const cutOff = (run: Run) =>
     run.result?.cause === 'agent_error' &&
     during(run).some((fault) => fault.kind === 'model.cut' && fault.channel === channel)
@@ -46,8 +47,10 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
       hit(run).length > 0 || full(run) || cutOff(run) || (bereft(run) && (!liveRestore || isUnasked(run))),
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
-      // It came back without sight of a container that outlived it (docker-wait.ts): no exit of that is kept.
-      const unseen = bereft(run) && (isUnasked(run) || (liveRestore && run.exit === undefined))
+      // It came back without sight of a container that outlived it (docker-wait.ts): no exit of that is kept. Without live-restore
+      // the one that comes back ends it and says how, unless it is killed in its turn: the third finds it dead.
+      const unsaid = run.exit === undefined && (liveRestore || deathsOfDocker(run) > 1)
+      const unseen = bereft(run) && (isUnasked(run) || unsaid)
       return { exit: removed || unseen, output: removed || bereft(run) }
     },
   }
