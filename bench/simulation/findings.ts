@@ -123,7 +123,7 @@ export const chartsOf = ({ large, limit }: Found): Chart[] => {
     kind: 'lines',
     file: 'simulate-limit',
     title: 'Who works, as more sessions come each second',
-    subtitle: 'Cores in use by part; agents and driver are the simulation itself.',
+    subtitle: 'Cores in use by part; agents and driver are the simulation itself, machine is all that is in use.',
     x: { label: 'sessions per second', scale: 'linear' },
     y: { label: 'cores', scale: 'linear' },
     series: who.map((name) => ({ name, points: limit.steps.map((step) => [step.rate, step.cores[name]] as const) })),

@@ -5,7 +5,7 @@ import { measureCrowd, openWarmStand, type Part, type World } from './part.ts'
 import { type Load, OURS } from './usage.ts'
 
 /** Sessions per second, one step after the other, for so long each: some times what a session lives, so that a backlog shows. */
-const RATES = [10, 20, 30, 40, 50, 60, 75, 90, 110, 135, 180, 240]
+const RATES = [5, 10, 20, 30, 40, 50, 60, 75, 90, 110, 135, 180, 240] as const
 const STEP_SECONDS = 20
 
 /** A step is beyond the limit when fewer sessions end than come; lives are of unequal length, hence the tolerance. */
@@ -60,9 +60,12 @@ export const resourceOf = (load: Load, cores: number): string => {
   return `${load.machine >= BUSY * cores ? 'the cores of the machine' : 'no CPU of ours: something else waits'} (${share})`
 }
 
+/** More came than it keeps up with. Pure. */
+export const isBeyond = ({ kept, p50 }: Pick<Step, 'kept' | 'p50'>): boolean => kept < KEPT || p50 > TOO_LONG_MS
+
 /** Raises the rate until sessions pile up, or wait too long for us. */
 export const findLimit = async (world: World, cores: number): Promise<Limit> => {
-  await using stand = await openWarmStand(world, 'limit', RATES[0] ?? 5)
+  await using stand = await openWarmStand(world, 'limit', RATES[0])
   const steps: Step[] = []
   const violations: string[] = []
   let perSecond = 0
@@ -75,7 +78,7 @@ export const findLimit = async (world: World, cores: number): Promise<Limit> => 
     world.say(
       `limit: ${rate}/s, ${Math.round(100 * step.kept)} % end as they come, overhead p50 ${p50} ms, p99 ${p99} ms`,
     )
-    if (step.kept < KEPT || step.p50 > TOO_LONG_MS || world.signal.aborted) {
+    if (isBeyond(step) || world.signal.aborted) {
       return { perSecond, resource: resourceOf(part.steady.load, cores), steps, violations }
     }
     perSecond = rate

@@ -76,6 +76,12 @@ type Crowd = { readonly name: string; readonly count: number; readonly rate: num
 
 type Reading = { readonly ended: number; readonly usage: Usage }
 
+/** @param sent sessions, between two readings. Pure. */
+export const steadyOf = (from: Reading, to: Reading, sent: number): Steady => ({
+  kept: (to.ended - from.ended) / sent,
+  load: loadBetween(from.usage, to.usage),
+})
+
 /** Takes a reading in the middle of the sending and one at its end; the sending goes on meanwhile. */
 const createWatch = (stand: Stand, count: number) => {
   const middle = Math.floor(count / 2)
@@ -83,13 +89,16 @@ const createWatch = (stand: Stand, count: number) => {
   const read = async (ended: number): Promise<Reading> => ({ ended, usage: await readUsage(stand) })
   return {
     sent(sent: number, ended: number): void {
-      if ((readings.length === 0 && sent >= middle) || (readings.length === 1 && sent >= count))
-        readings.push(read(ended))
+      if (sent < (readings.length === 0 ? middle : count) || readings.length === 2) return
+      const reading = read(ended)
+      // Met by `steady`, or by nobody where something else ended the crowd.
+      reading.catch(() => {})
+      readings.push(reading)
     },
     async steady(): Promise<Steady> {
       const [from, to] = await Promise.all(readings)
       if (from === undefined || to === undefined) throw new Error('the sending was interrupted')
-      return { kept: (to.ended - from.ended) / (count - middle), load: loadBetween(from.usage, to.usage) }
+      return steadyOf(from, to, count - middle)
     },
   }
 }

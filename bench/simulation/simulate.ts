@@ -88,7 +88,7 @@ export const simulate = async (options: Options): Promise<Report | { readonly sk
     limit = await findLimit(world, availableParallelism())
     sample()
   }
-  const rate = settings.rate ?? (Math.max(1, Math.floor((limit?.perSecond ?? 0) * SHARE)) || FALLBACK_RATE)
+  const rate = settings.rate ?? (Math.floor((limit?.perSecond ?? 0) * SHARE) || FALLBACK_RATE)
   const found: Found = { ...(await compare(world, rate, sizes, sample)), ...(limit && { limit }) }
   return {
     settings,

@@ -39,6 +39,7 @@ const readWork = async ({ db }: Pick<Stand, 'db'>): Promise<MongoWork> => {
 
 /** User, nice, system, irq, softirq and steal of the first line of proc_stat(5), in 1/100 s. */
 const readMachineMs = async (): Promise<number> => {
+  if (!existsSync('/proc/stat')) return 0
   const [user, nice, system, , , irq, softirq, steal] =
     (await readFile('/proc/stat', 'utf8')).split('\n', 1)[0]?.split(/\s+/).slice(1).map(Number) ?? []
   return 10 * [user, nice, system, irq, softirq, steal].reduce<number>((sum, n = 0) => sum + n, 0)

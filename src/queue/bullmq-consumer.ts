@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job, WaitingError, Worker } from 'bullmq'
 import type { Logger } from 'pino'
-import type { QueueJob } from '#contracts/job.ts'
+import { jobOf, type QueueJob } from '#contracts/job.ts'
 import type { RunResult } from '#contracts/run.ts'
 import { attempt, type Outcome, RETRY_MS } from './attempt.ts'
 import type { JobHandler } from './job-queue.ts'
@@ -87,7 +87,7 @@ const createProcessor = (
   }
   return async (job, token = '') => {
     if (stopping.aborted) return putBack(deps, job, token, undefined)
-    const outcome = await join({ run_id: job.data.run_id, session_id: job.data.session_id })
+    const outcome = await join(jobOf(job.data))
     if (outcome.kind === 'done') return outcome.result ?? null
     if (stopping.aborted) return putBack(deps, job, token, undefined)
     if (outcome.kind === 'later') return putBack(deps, job, token, outcome.delayMs)

@@ -40,6 +40,8 @@ type Self = {
   turn: number
   /** Jobs in hand. */
   inHand: number
+  /** Those of them for which nothing could start at once. */
+  inLine: number
   /**
    * When a job had to wait last, as far as this worker knows: all its places were taken, or nothing might start. Milliseconds
    * since 1970.
@@ -144,15 +146,18 @@ const tryFresh = async (self: Self, known: Known): Promise<TakeUp | undefined> =
 }
 
 /** What is in the way of the job's own run, asked before its document is there, where the job says enough. */
-const askAhead = ({ ctx }: Self, job: QueueJob): Asked => {
+const askAhead = ({ ctx, inLine }: Self, job: QueueJob): Asked => {
   const { run_id, session_id, tenant_id, workspace_id } = job
-  if (tenant_id === undefined || workspace_id === undefined || hasPermits(ctx)) return {}
+  if (tenant_id === undefined || workspace_id === undefined || hasPermits(ctx) || inLine > 0) return {}
   const run = { run_id, session_id, tenant_id, workspace_id }
   const blockers = ctx.store.runs.blockers(run)
   // Whoever takes the run up meets it; often nobody does.
   blockers.catch(() => {})
   return { blockers, isFree: askFree(ctx, run) }
 }
+
+const isOf = (job: QueueJob, run: Run | undefined): boolean =>
+  job.session_id === run?.session_id && job.tenant_id === run.tenant_id && job.workspace_id === run.workspace_id
 
 /**
  * Which run a worker works on when it is offered a job. A job is a hint that there is work, and any hint does for any run: the
@@ -161,7 +166,16 @@ const askAhead = ({ ctx }: Self, job: QueueJob): Asked => {
  */
 export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
   const room = createMemoryRoom(ctx)
-  const self: Self = { ctx, room, served: new Map(), turn: 0, inHand: 0, crowded: Date.now(), putOff: new Map() }
+  const self: Self = {
+    ctx,
+    room,
+    served: new Map(),
+    turn: 0,
+    inHand: 0,
+    inLine: 0,
+    crowded: Date.now(),
+    putOff: new Map(),
+  }
   const places = placesOf(ctx.config)
   const turns = createSemaphore(1)
   const { heartbeat } = ctx.config.timings
@@ -209,13 +223,18 @@ export const createChooseRun = (ctx: WorkerContext): ChooseRun => {
     },
     async choose(job, signal) {
       // All at once: a run that starts without a look around must not wait three times.
-      const asked = askAhead(self, job)
+      const early = askAhead(self, job)
       const [run] = await Promise.all([ctx.store.runs.get(job.run_id), room.refresh()])
+      // A job is a hint: what is believed of it is what the document says.
+      const asked = isOf(job, run) ? early : {}
       const taken = run?.state === 'queued' ? await tryFresh(self, { run, asked }) : await own(job, run, asked)
       if (taken?.kind === 'taken') return taken
       // Whose turn it is may be waiting for nothing but this.
       changed()
-      return chooseInTurn(job, signal)
+      self.inLine += 1
+      return chooseInTurn(job, signal).finally(() => {
+        self.inLine -= 1
+      })
     },
     changed,
   }

@@ -138,7 +138,8 @@ const readLog = async ({ store: { events } }: WorkerContext, run: Run, first: Fi
   const { session_id, run_id } = run
   const tail = first.token === undefined ? await untilDone(() => events.tail(session_id), signal) : undefined
   const ahead = await first.marks?.catch(() => undefined)
-  const marks = ahead ?? (await untilDone(() => events.marks(session_id, run_id), signal))
+  // Where it was asked before the API had announced the run, that is done by now.
+  const marks = ahead?.userMessage ? ahead : await untilDone(() => events.marks(session_id, run_id), signal)
   if (marks.userMessage !== undefined) return { marks, after: tail ?? marks.userMessage.seq }
   const announced = await untilDone(() => announceRun(events, run), signal)
   const begins = announced.outcome === 'stored' ? announced.seqs[0] : undefined

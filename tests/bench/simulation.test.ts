@@ -3,11 +3,12 @@ import { test } from 'node:test'
 import { withTable } from '../../bench/report.ts'
 import { CAUSE_OF, fateOf } from '../../bench/simulation/fates.ts'
 import { courseOf, rowsOf } from '../../bench/simulation/findings.ts'
-import { resourceOf } from '../../bench/simulation/limit.ts'
+import { isBeyond, resourceOf } from '../../bench/simulation/limit.ts'
 import { type Marks, overheadOf } from '../../bench/simulation/marks.ts'
 import { engineTimes, valueAt } from '../../bench/simulation/measured.ts'
-import { type Part, peakOf } from '../../bench/simulation/part.ts'
+import { type Part, peakOf, steadyOf } from '../../bench/simulation/part.ts'
 import { readSettings } from '../../bench/simulation/settings.ts'
+import type { Usage } from '../../bench/simulation/usage.ts'
 
 const times = { start: (u: number) => 200 + u, remove: (u: number) => 100 + u }
 const MARKS: Marks = {
@@ -38,12 +39,12 @@ const part = (cpuMs: number, all: number): Part => ({
     kept: 1,
     load: {
       api: { cores: 0.1, busiest: 0.1 },
-      worker: { cores: 0.9, busiest: 0.5 },
+      worker: { cores: 0.6, busiest: 0.5 },
       mongodb: { cores: 0.6, busiest: 0.6 },
       redis: { cores: 0.1, busiest: 0.1 },
       agents: { cores: 0.1, busiest: 0.1 },
       driver: { cores: 0.1, busiest: 0.1 },
-      machine: 1.9,
+      machine: 1.95,
     },
   },
   memory: [1_000, 11_240],
@@ -94,7 +95,7 @@ test('runs at work at once are counted from when they were taken up until they w
 
 test('what is at its limit is named: a process of one thread, or the whole machine and who has it', () => {
   const { load } = part(1, 1).steady
-  assert.match(resourceOf(load, 2), /^the cores of the machine \(the workers 47 %, MongoDB 32 %/)
+  assert.match(resourceOf(load, 2), /^the cores of the machine \(the workers 31 %, MongoDB 31 %/)
   assert.match(resourceOf(load, 8), /^no CPU of ours/)
   const busy = { ...load, api: { cores: 0.97, busiest: 0.97 } }
   assert.equal(resourceOf(busy, 8), 'one core, by the API process')
@@ -127,4 +128,21 @@ test('a table is written between its markers, and nowhere else', () => {
   const page = 'a\n<!-- x:begin (written by make x) -->\nold\n<!-- x:end -->\nz'
   assert.equal(withTable(page, 'x', 'new'), page.replace('old', 'new'))
   assert.throws(() => withTable('a page', 'x', 'new'), /lost its markers/)
+})
+
+test('a rate is beyond the limit when fewer sessions end than come, or when half of them wait a second', () => {
+  const usage = (at: number, machineMs: number): Usage => ({
+    ...{ at, machineMs, memory: new Map(), work: { commands: 0, keys: 0, documents: 0 } },
+    cpu: new Map([['worker', { all: machineMs / 2, each: [machineMs / 4, machineMs / 4] }]]),
+  })
+  const { kept, load } = steadyOf({ ended: 40, usage: usage(0, 0) }, { ended: 120, usage: usage(1_000, 1_800) }, 100)
+  assert.deepEqual([kept, load.machine, load.worker], [0.8, 1.8, { cores: 0.9, busiest: 0.45 }])
+  assert.deepEqual(
+    [
+      { kept, p50: 10 },
+      { kept: 0.95, p50: 10 },
+      { kept: 1, p50: 1_200 },
+    ].map(isBeyond),
+    [true, false, true],
+  )
 })

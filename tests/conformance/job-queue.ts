@@ -8,7 +8,12 @@ import { sleep, waitFor } from '../helpers.ts'
 /** Opens an empty queue for one test, and closes it after; `another` is a second handle on the same jobs. */
 export type OpenQueues = (t: TestContext) => Promise<{ readonly queue: JobQueue; another(): JobQueue }>
 
-export const jobOf = (runId: string): QueueJob => ({ run_id: runId, session_id: `session-of-${runId}` })
+export const jobOf = (runId: string): QueueJob => ({
+  run_id: runId,
+  session_id: `session-of-${runId}`,
+  tenant_id: 'a-tenant',
+  workspace_id: `workspace-of-${runId}`,
+})
 
 const DONE: JobOutcome = { kind: 'done' }
 

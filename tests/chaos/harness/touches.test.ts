@@ -46,8 +46,11 @@ describe('what a fault means for a run', () => {
     const kill = { kind: 'dockerd.kill' } as const
     assert.equal(touched(kill, true).excuse(unseen).exit, true)
     assert.equal(touched(kill, true).excuse(RUN).exit, false)
-    assert.equal(touched(kill).excuse(unseen).exit, false, 'one that ended with its Docker was seen to end')
-    assert.equal(touched(kill, false, 2).excuse(unseen).exit, true, 'the one that ended it did not live to say so')
+    const after = { ...unseen, finished_at: new Date(SINCE + 2_500) }
+    const meanwhile = { ...unseen, finished_at: new Date(SINCE + 1_500) }
+    assert.equal(touched(kill).excuse(after).exit, false, 'the Docker that came back ended it, and saw it end')
+    assert.equal(touched(kill).excuse(meanwhile).exit, true, 'it ended while there was no Docker to see it')
+    assert.equal(touched(kill, false, 2).excuse(after).exit, true, 'the one that ended it did not live to say so')
     assert.equal(touched(kill, false, 2).excuse(RUN).exit, false)
     assert.equal(touched({}, true).excuse(unseen).exit, false)
     assert.ok(!touched(kill, true).isTouched(unseen), 'and explains no other end by that')

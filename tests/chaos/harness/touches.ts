@@ -35,8 +35,14 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
     return struck.filter(({ at, until }) => until >= from && at <= to)
   }
   // Until its container was gone: who asks for its exit comes after its `finish`.
-  const deathsOfDocker = (run: Run) => during(run, run.seen_at).filter(({ kind }) => kind === 'dockerd.kill').length
-  const bereft = (run: Run) => deathsOfDocker(run) > 0
+  const deathsOfDocker = (run: Run) => during(run, run.seen_at).filter(({ kind }) => kind === 'dockerd.kill')
+  const bereft = (run: Run) => deathsOfDocker(run).length > 0
+  const taken = (run: Run) => (run.started_at ?? run.created_at).getTime() - since
+  const bereftTwice = (run: Run) => deathsOfDocker(run).filter(({ until }) => until >= taken(run)).length > 1
+  const endedUnseen = (run: Run) => {
+    const end = (run.finished_at?.getTime() ?? 0) - since
+    return deathsOfDocker(run).some(({ at, until }) => at <= end && end <= until)
+  }
   const cutOff = (run: Run) =>
     run.result?.cause === 'agent_error' &&
     during(run).some((fault) => fault.kind === 'model.cut' && fault.channel === channel)
@@ -48,8 +54,8 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
     excuse: (run) => {
       const removed = hit(run).some(({ kind }) => kind === 'container.remove')
       // It came back without sight of a container that outlived it (docker-wait.ts): no exit of that is kept. Without live-restore
-      // the one that comes back ends it and says how, unless it is killed in its turn: the third finds it dead.
-      const unsaid = run.exit === undefined && (liveRestore || deathsOfDocker(run) > 1)
+      // the one that comes back ends it and says how: unless it was over by then, or that Docker was killed in its turn.
+      const unsaid = run.exit === undefined && (liveRestore || bereftTwice(run) || endedUnseen(run))
       const unseen = bereft(run) && (isUnasked(run) || unsaid)
       return { exit: removed || unseen, output: removed || bereft(run) }
     },
