@@ -148,3 +148,31 @@ export const measureSessions = async (world: World, name: string, count: number,
   await using stand = await openWarmStand(world, name, rate)
   return await measureCrowd(world, stand, { name, count, rate })
 }
+
+const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0)
+
+/** Crowds that came one after the other to one stand, as one. Pure. */
+export const joined = (parts: readonly Part[]): Part => {
+  const [first, last] = [parts[0], parts.at(-1)]
+  if (first === undefined || last === undefined) throw new RangeError('no part')
+  const sessions = sum(parts.map((part) => part.sessions))
+  const ms = sum(parts.map((part) => part.ms))
+  return {
+    ...last,
+    sessions,
+    overheads: parts.flatMap(({ overheads }) => overheads),
+    answers: parts.flatMap(({ answers }) => answers),
+    peak: Math.max(...parts.map(({ peak }) => peak)),
+    perSecond: (sessions * 1_000) / ms,
+    eventsPerSecond: sum(parts.map((part) => part.eventsPerSecond * part.ms)) / ms,
+    cpuMs: sum(parts.map((part) => part.cpuMs * part.sessions)) / Math.max(1, sessions),
+    work: {
+      commands: sum(parts.map(({ work }) => work.commands)),
+      keys: sum(parts.map(({ work }) => work.keys)),
+      documents: sum(parts.map(({ work }) => work.documents)),
+    },
+    memory: [first.memory[0], last.memory[1]],
+    violations: parts.flatMap(({ violations }) => violations),
+    ms,
+  }
+}

@@ -5,7 +5,7 @@ import { chartsOf, type Found, rowsOf } from './findings.ts'
 import { openServices } from './house.ts'
 import { findLimit, type Limit } from './limit.ts'
 import { measuredTimes } from './measured.ts'
-import { measureSessions, type Part, type World } from './part.ts'
+import { joined, measureCrowd, measureSessions, openWarmStand, type Part, type World } from './part.ts'
 import type { Settings } from './settings.ts'
 
 export type Report = {
@@ -36,34 +36,38 @@ export type Options = {
 export type Sizes = {
   /** The small crowd of the target. */
   readonly few: number
-  /** Such crowds before the large one, and after it. */
-  readonly rounds: readonly [number, number]
+  /** Pieces in which the large one comes, to one stand; a small one, on a stand of its own, comes before each and after the last. */
+  readonly pieces: number
   /** Sessions of each stand that are not counted, so that code is compiled and connections are open. */
   readonly warmUp: number
 }
 
-const SIZES: Sizes = { few: 100, rounds: [3, 2], warmUp: 60 }
+const SIZES: Sizes = { few: 100, pieces: 5, warmUp: 60 }
 
 /** Of the limit: so much is left that nobody waits because others do. */
 const SHARE = 0.5
 const FALLBACK_RATE = 10
 
-/** Few, many, few again, at the same rate: what differs is how many there were, not how busy the machine was. */
-const compare = async (world: World, rate: number, { few: size, rounds }: Sizes, sample: () => void) => {
+/** Few, some of many, few again, and so on, at one rate: what differs is how many there were, not how fast the machine was just then. */
+const compare = async (world: World, rate: number, { few: size, pieces }: Sizes, sample: () => void) => {
   const { sessions } = world.settings
-  const [before, after] = rounds
+  await using stand = await openWarmStand(world, 'many', rate)
   const small: Part[] = []
+  const large: Part[] = []
   const few = async (n: number) => {
-    world.say(`few: ${size} sessions at ${rate}/s, crowd ${n + 1} of ${before + after}`)
+    world.say(`few: ${size} sessions at ${rate}/s, crowd ${n + 1} of ${pieces + 1}`)
     small.push(await measureSessions(world, `few${n}`, size, rate))
     sample()
   }
-  for (let n = 0; n < before; n++) await few(n)
-  world.say(`many: ${sessions} sessions at ${rate}/s`)
-  const large = await measureSessions(world, 'many', sessions, rate)
-  sample()
-  for (let n = before; n < before + after; n++) await few(n)
-  return { small, large }
+  for (let n = 0; n < pieces; n++) {
+    await few(n)
+    const sent = (of: number) => Math.round((sessions * of) / pieces)
+    world.say(`many: sessions ${sent(n) + 1} to ${sent(n + 1)} of ${sessions} at ${rate}/s`)
+    large.push(await measureCrowd(world, stand, { name: `many${n}`, count: sent(n + 1) - sent(n), rate }))
+    sample()
+  }
+  await few(pieces)
+  return { small, large: joined(large) }
 }
 
 const violationsOf = ({ small, large, limit }: Found): string[] => [

@@ -11,7 +11,7 @@ import { startMongo } from '../services/mongodb.ts'
 // It takes some ten seconds, and a busy machine several times that.
 const LIMIT = { timeout: 180_000 }
 
-const SIZES = { few: 10, rounds: [1, 0], warmUp: 5 } as const
+const SIZES = { few: 10, pieces: 1, warmUp: 5 } as const
 
 test(
   'sixty sessions over two workers, a fifth of which go wrong: all end once, and all is reported',

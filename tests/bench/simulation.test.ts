@@ -6,7 +6,7 @@ import { courseOf, rowsOf } from '../../bench/simulation/findings.ts'
 import { isBeyond, resourceOf } from '../../bench/simulation/limit.ts'
 import { type Marks, overheadOf } from '../../bench/simulation/marks.ts'
 import { engineTimes, valueAt } from '../../bench/simulation/measured.ts'
-import { type Part, peakOf, steadyOf } from '../../bench/simulation/part.ts'
+import { joined, type Part, peakOf, steadyOf } from '../../bench/simulation/part.ts'
 import { readSettings } from '../../bench/simulation/settings.ts'
 import type { Usage } from '../../bench/simulation/usage.ts'
 
@@ -145,4 +145,15 @@ test('a rate is beyond the limit when fewer sessions end than come, or when half
     ].map(isBeyond),
     [true, false, true],
   )
+})
+
+test('crowds that came one after the other are one: counts add up, means weigh, the peak is the highest', () => {
+  const [a, b] = [part(10, 1), { ...part(40, 2), sessions: 20, peak: 9, ms: 300, violations: ['x'] }]
+  const one = joined([a, b])
+  assert.deepEqual(
+    [one.sessions, one.cpuMs, one.peak, one.ms, one.perSecond, one.work.keys, one.overheads.length, one.violations],
+    [30, 30, 9, 400, 75, 1_800, 2, ['x']],
+  )
+  assert.deepEqual(one.memory, [a.memory[0], b.memory[1]])
+  assert.throws(() => joined([]), RangeError)
 })
