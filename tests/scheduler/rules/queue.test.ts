@@ -81,14 +81,15 @@ test('an API that dies between accept and enqueue: reconcile gives the hint', as
   assert.equal((await world.over(result.run)).data.cause, 'completed')
 })
 
-test('the job that reconcile enqueues is a hint: the prompt stays in the document', async (t) => {
+test('the job that reconcile enqueues is a hint: whose it is and where, and the prompt stays in the document', async (t) => {
   const world = await openWorld(t, () => hangs)
   const result = await acceptRun(world.store, newRunOf())
   assert(result.outcome === 'accepted')
   const worker = world.worker()
   await worker.reconcile()
   const call = worker.process.calls.find(({ name }) => name === 'queue.enqueue')
-  assert.deepEqual(call?.args, [{ run_id: result.run.run_id, session_id: result.run.session_id }])
+  const { run_id, session_id, tenant_id, workspace_id } = result.run
+  assert.deepEqual(call?.args, [{ run_id, session_id, tenant_id, workspace_id }])
 })
 
 test('a job of a run that nobody knows is over', async (t) => {
