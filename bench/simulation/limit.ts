@@ -5,7 +5,7 @@ import { measureCrowd, openWarmStand, type Part, type World } from './part.ts'
 import { type Load, OURS } from './usage.ts'
 
 /** Sessions per second, one step after the other, for so long each: some times what a session lives, so that a backlog shows. */
-const RATES = [5, 10, 20, 30, 40, 50, 60, 75, 90, 110, 135, 180, 240] as const
+const RATES = [5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 110, 135, 180, 240] as const
 const STEP_SECONDS = 20
 
 /** A step is beyond the limit when fewer sessions end than come; lives are of unequal length, hence the tolerance. */
@@ -60,8 +60,9 @@ export const resourceOf = (load: Load, cores: number): string => {
   return `${load.machine >= BUSY * cores ? 'the cores of the machine' : 'no CPU of ours: something else waits'} (${share})`
 }
 
-/** More came than it keeps up with. Pure. */
-export const isBeyond = ({ kept, p50 }: Pick<Step, 'kept' | 'p50'>): boolean => kept < KEPT || p50 > TOO_LONG_MS
+/** More came than it keeps up with, or the machine has nothing left: twenty seconds do not find every backlog. Pure. */
+export const isBeyond = ({ kept, p50, machine }: Pick<Step, 'kept' | 'p50'> & Pick<Load, 'machine'>, cores: number) =>
+  kept < KEPT || p50 > TOO_LONG_MS || machine >= BUSY * cores
 
 /** Raises the rate until sessions pile up, or wait too long for us. */
 export const findLimit = async (world: World, cores: number): Promise<Limit> => {
@@ -75,10 +76,11 @@ export const findLimit = async (world: World, cores: number): Promise<Limit> => 
     const step = stepOf(part)
     steps.push(step)
     const [p50, p99] = [step.p50.toFixed(0), step.p99.toFixed(0)]
+    const { machine } = step.cores
     world.say(
-      `limit: ${rate}/s, ${Math.round(100 * step.kept)} % end as they come, overhead p50 ${p50} ms, p99 ${p99} ms`,
+      `limit: ${rate}/s, ${Math.round(100 * step.kept)} % end as they come, overhead p50 ${p50} ms, p99 ${p99} ms, ${machine.toFixed(2)} cores in use`,
     )
-    if (isBeyond(step) || world.signal.aborted) {
+    if (isBeyond({ ...step, machine }, cores) || world.signal.aborted) {
       return { perSecond, resource: resourceOf(part.steady.load, cores), steps, violations }
     }
     perSecond = rate

@@ -42,7 +42,7 @@ export type Sizes = {
   readonly warmUp: number
 }
 
-const SIZES: Sizes = { few: 100, pieces: 5, warmUp: 60 }
+const SIZES: Sizes = { few: 100, pieces: 5, warmUp: 300 }
 
 /** Of the limit: so much is left that nobody waits because others do. */
 const SHARE = 0.5
