@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { LanguageModel } from 'ai'
+import type { ModelPrice } from '#contracts/prices.ts'
 import type { Conversation } from './conversation.ts'
 import type { ModelFailure } from './model-failure.ts'
 import { modelStep, type StepResult, type StepTimeouts, type ToolCall } from './model-step.ts'
 import { backOff, pause } from './pause.ts'
-import { addUsage } from './progress.ts'
+import { addUsage, type Progress } from './progress.ts'
 import type { Recorder } from './recorder.ts'
 import { type RunToolsDeps, runTools } from './run-tools.ts'
 
@@ -41,6 +42,9 @@ export type LoopDeps = Omit<RunToolsDeps, 'recorder'> & {
   readonly modelName: string
   readonly instructions: string
   readonly maxSteps: number
+  readonly price?: ModelPrice | undefined
+  /** US dollars; needs `price`. */
+  readonly maxCostUsd?: number | undefined
   readonly timeouts: StepTimeouts
   readonly retry: RetryLimits
   readonly callId: (given: string) => string
@@ -50,6 +54,7 @@ export type LoopDeps = Omit<RunToolsDeps, 'recorder'> & {
 export type LoopEnd =
   | { readonly kind: 'completed'; readonly summary: string }
   | { readonly kind: 'max_steps' }
+  | { readonly kind: 'budget_exceeded'; readonly maxCostUsd: number; readonly costUsd: number }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly retryable: boolean }
   | { readonly kind: 'stopped' }
 
@@ -103,9 +108,21 @@ const failed = (code: string, message: string, retryable = false): LoopEnd => ({
   retryable,
 })
 
+/** Nobody can hold a budget who is not told what was used. */
+const overBudget = ({ maxCostUsd }: LoopDeps, { usage }: Progress, { message }: Answer): LoopEnd | undefined => {
+  if (maxCostUsd === undefined) return undefined
+  if (message.usage === undefined)
+    return failed(
+      'usage_missing',
+      'the model API does not say how many tokens it used, so options.max_cost_usd cannot be kept',
+    )
+  const costUsd = usage?.cost_usd ?? 0
+  return costUsd < maxCostUsd ? undefined : { kind: 'budget_exceeded', maxCostUsd, costUsd }
+}
+
 /**
- * Lets the model work: one answer, the tools it asks for, the next answer, until it asks for none. The log is written
- * between the steps, so the next version's budgets, guards and pool have their place there.
+ * Lets the model work: one answer, the tools it asks for, the next answer, until it asks for none. What an answer cost is known
+ * behind it, so that a budget is exceeded by one answer at most.
  */
 export const runLoop = async (deps: LoopDeps): Promise<LoopEnd> => {
   const { progress, signal } = deps
@@ -124,6 +141,8 @@ export const runLoop = async (deps: LoopDeps): Promise<LoopEnd> => {
     if (truncated === 0 && calls.length === 0) return { kind: 'completed', summary: message.content }
     if (truncated >= MAX_TRUNCATED)
       return failed('output_limit', `the model's answer was cut off at its output limit ${truncated} times in a row`)
+    const broke = overBudget(deps, progress, step)
+    if (broke !== undefined) return broke
     await act(deps, step)
     progress.state = 'idle'
     if (signal.aborted) return { kind: 'stopped' }

@@ -1,5 +1,6 @@
 import { isStepCount, type LanguageModel, type ModelMessage, streamText, type TextStreamPart, type ToolSet } from 'ai'
 import type { EventData, Usage } from '#contracts/events.ts'
+import { costOf, type ModelPrice } from '#contracts/prices.ts'
 import { CONTENT_MAX_BYTES, REASONING_MAX_BYTES } from './caps.ts'
 import { type ModelFailure, modelFailure } from './model-failure.ts'
 import type { Recorder } from './recorder.ts'
@@ -30,6 +31,8 @@ export type StepResult =
 export type StepInput = {
   readonly model: LanguageModel
   readonly modelName: string
+  /** Where it is known, usage says what an answer cost. */
+  readonly price?: ModelPrice | undefined
   readonly instructions: string
   readonly messages: ModelMessage[]
   /** Declared without `execute`: what runs is ours to decide, one call at a time. */
@@ -69,19 +72,22 @@ const FINISH_REASONS: Readonly<Record<string, StepMessage['finish_reason']>> = {
   'content-filter': 'content_filter',
 }
 
-const toUsage = (usage: Extract<Part, { type: 'finish-step' }>['usage'], model: string): Usage | undefined => {
+const toUsage = (
+  usage: Extract<Part, { type: 'finish-step' }>['usage'],
+  { modelName, price }: Pick<StepInput, 'modelName' | 'price'>,
+): Usage | undefined => {
   const { inputTokens, outputTokens, totalTokens, inputTokenDetails, outputTokenDetails } = usage
   if (inputTokens === undefined && outputTokens === undefined) return undefined
   const cached = inputTokenDetails.cacheReadTokens
   const reasoning = outputTokenDetails.reasoningTokens
-  return {
+  const tokens = {
     input_tokens: inputTokens ?? 0,
     output_tokens: outputTokens ?? 0,
     total_tokens: totalTokens ?? (inputTokens ?? 0) + (outputTokens ?? 0),
     ...(cached ? { cached_input_tokens: cached } : {}),
     ...(reasoning ? { reasoning_tokens: reasoning } : {}),
-    model,
   }
+  return { ...tokens, ...(price && { cost_usd: costOf(price, tokens) }), model: modelName }
 }
 
 /** The SDK repeats the whole input in its message. */
@@ -118,7 +124,7 @@ const createStepState = (input: StepInput) => {
     else if (part.type === 'error') failure ??= modelFailure(part.error)
     else if (part.type === 'abort') stall(part.reason ?? 'it was aborted')
     else if (part.type === 'finish-step')
-      finish = { reason: FINISH_REASONS[part.finishReason] ?? 'error', usage: toUsage(part.usage, input.modelName) }
+      finish = { reason: FINISH_REASONS[part.finishReason] ?? 'error', usage: toUsage(part.usage, input) }
   }
 
   const message = (reason: StepMessage['finish_reason']): StepMessage => {

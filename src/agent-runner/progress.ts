@@ -17,6 +17,9 @@ export const createProgress = (): Progress => ({
   usage: undefined,
 })
 
+/** To a billionth: what is added up in binary fractions is shown to people. */
+const dollars = (a: number | undefined, b: number): number => Number(((a ?? 0) + b).toFixed(9))
+
 const sum = (a: number | undefined, b: number | undefined): number => (a ?? 0) + (b ?? 0)
 
 export const addUsage = (progress: Progress, usage: Usage | undefined): void => {
@@ -30,6 +33,7 @@ export const addUsage = (progress: Progress, usage: Usage | undefined): void => 
     total_tokens: sum(before?.total_tokens, usage.total_tokens),
     ...(cached > 0 ? { cached_input_tokens: cached } : {}),
     ...(reasoning > 0 ? { reasoning_tokens: reasoning } : {}),
+    ...(usage.cost_usd === undefined ? {} : { cost_usd: dollars(before?.cost_usd, usage.cost_usd) }),
     model: usage.model,
   }
 }

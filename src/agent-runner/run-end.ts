@@ -41,6 +41,15 @@ export const lastWords = (end: RunEnd, progress: Progress): LastWords => {
       const error = `The agent used all of its ${progress.steps} steps; give it more with options.max_steps, or a smaller task`
       return { agent: { status: 'max_steps', reason: 'max_steps' }, cause: 'max_steps', error, exit: 'failed' }
     }
+    case 'budget_exceeded': {
+      const error = `The agent has used $${end.costUsd} of the $${end.maxCostUsd} it may; give it more with options.max_cost_usd, or a smaller task`
+      return {
+        agent: { status: 'budget_exceeded', reason: 'budget_exceeded' },
+        cause: 'budget_exceeded',
+        error,
+        exit: 'failed',
+      }
+    }
     case 'failed':
       return wordsFor('agent_error', end.code, end.message, end.retryable, 'failed')
     case 'ending':

@@ -112,6 +112,8 @@ export const work = async (deps: WorkDeps): Promise<LoopEnd> => {
     modelName: job.model,
     instructions: instructionsFor(job.framework, setup.workspace),
     maxSteps: job.max_steps,
+    price: job.price,
+    maxCostUsd: job.max_cost_usd,
     timeouts: { ...STEP_TIMEOUTS, ...timings?.step },
     retry: { ...RETRY_LIMITS, ...timings?.retry },
     callId: createCallIds(history.earlier),

@@ -7,6 +7,7 @@ import type {
   RawServerDefault,
 } from 'fastify'
 import type { Logger } from 'pino'
+import type { ModelPrices } from '#contracts/prices.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
 import type { Store } from '#store/store.ts'
@@ -31,6 +32,8 @@ export type ApiConfig = DoorLimits & {
   readonly queueTimeoutSeconds: number
   /** False where agents reach their network by themselves: a run that asks for an egress policy is refused. */
   readonly keepsEgress?: boolean
+  /** What models cost; a run on one that is not known here may have no budget. */
+  readonly prices?: ModelPrices
   /** Serve the browsable reference at /docs; it costs 40 MB of memory once somebody has looked. */
   readonly docs: boolean
   readonly version: string

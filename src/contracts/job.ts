@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { FRAMEWORK_NAMES } from './frameworks.ts'
 import { ClientId } from './ids.ts'
+import { ModelPrice } from './prices.ts'
 
 /**
  * What travels through the queue: a hint that there is work. Everything else is in the run document. Whose it is and where, as the
@@ -21,11 +22,7 @@ export const jobOf = ({ run_id, session_id, tenant_id, workspace_id }: QueueJob)
   ...(workspace_id !== undefined && { workspace_id }),
 })
 
-/**
- * What a runner is told: one JSON line on its standard input, from the worker. It is the only way in for secrets,
- * because the container's environment can be read by every process in it.
- */
-export const RunnerJob = z.strictObject({
+const Job = z.strictObject({
   v: z.literal(1),
   tenant_id: z.string(),
   session_id: ClientId,
@@ -35,7 +32,10 @@ export const RunnerJob = z.strictObject({
   prompt: z.string(),
   model: z.string().min(1),
   max_steps: z.int().positive(),
+  /** Once an answer has brought the run there, the next one is not asked for. Needs `price`. */
   max_cost_usd: z.number().positive().optional(),
+  /** Of `model`, where the installation knows it: usage then has `cost_usd`. */
+  price: ModelPrice.optional(),
   /** Absolute, ISO-8601: the worker ends the run then, whatever the runner does. */
   deadline: z.iso.datetime(),
   /** The container this job line was written to. */
@@ -57,6 +57,15 @@ export const RunnerJob = z.strictObject({
       egress: z.strictObject({ url: z.string(), token: z.string() }).optional(),
     }),
   ]),
+})
+
+/**
+ * What a runner is told: one JSON line on its standard input, from the worker. It is the only way in for secrets,
+ * because the container's environment can be read by every process in it.
+ */
+export const RunnerJob = Job.refine(({ max_cost_usd, price }) => max_cost_usd === undefined || price !== undefined, {
+  path: ['max_cost_usd'],
+  error: 'cannot be kept without the price of the model (MODEL_PRICES of the worker)',
 })
 
 export type RunnerJob = z.infer<typeof RunnerJob>

@@ -178,7 +178,7 @@ const runVariables = {
 
 const channelVariables = {
   AGENT_CHANNEL: {
-    says: 'How agents reach the outside: gateway (through the worker; no secret in the container) or direct (MongoDB and the model API by URL).',
+    says: 'How agents reach the outside: gateway (through the worker; no secret in the container) or direct (MongoDB and the model API by URL). docker-compose.yml sets direct.',
     rule: 'must be gateway or direct',
     shape: field.text.regex(/^(gateway|direct)$/).transform((value) => (value === 'direct' ? 'direct' : 'gateway')),
     fallback: 'gateway',

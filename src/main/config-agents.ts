@@ -3,7 +3,7 @@ import { totalmem } from 'node:os'
 import { type ChannelConfig, DEFAULT_TIMINGS, type WorkerConfig } from '#scheduler/worker-context.ts'
 import type { AGENTS } from './config-agent-variables.ts'
 import { egressPolicy, guardDirect } from './config-egress.ts'
-import { modelApi, required } from './config-rules.ts'
+import { modelApi, modelPrices, required } from './config-rules.ts'
 import type { GENERAL } from './config-variables.ts'
 import { ConfigError, type Values } from './read-env.ts'
 
@@ -191,6 +191,7 @@ export const workerSettings = (values: ChannelValues, machine: Machine): WorkerC
     taskTimeoutSeconds: values.AGENT_TASK_TIMEOUT_SECONDS,
     maxSteps: values.AGENT_MAX_STEPS,
     model: values.OPENAI_MODEL,
+    ...modelPrices(values),
     channel,
     timings: DEFAULT_TIMINGS,
     reconcileDryRun: values.RECONCILE_DRY_RUN,

@@ -1,8 +1,15 @@
 /** What only docker-compose.yml and `make up` read: name → what it is for, and the default. No process of mgx sees these. */
 export const COMPOSE: Readonly<Record<string, { readonly says: string; readonly otherwise: string }>> = {
+  COMPOSE_PROJECT_NAME: {
+    says: 'Name of the stack, its volumes and its installation; another one for a second stack on the machine.',
+    otherwise: 'mgx',
+  },
   MGX_PORT: { says: "Port of the API on this machine's loopback.", otherwise: '8000' },
   MGX_IMAGE: { says: 'Image of the API and the worker.', otherwise: 'mgx:latest' },
-  MGX_USER: { says: 'Who API, worker and agents run as, and who owns the workspaces.', otherwise: '1000:1000' },
+  MGX_USER: {
+    says: 'Who API, worker and agents run as, and who owns the workspaces.',
+    otherwise: 'who runs make up; 1000:1000 for root',
+  },
   MONGO_IMAGE: { says: 'Image of MongoDB.', otherwise: 'the one docker-compose.yml names' },
   MONGO_MEMORY_LIMIT: { says: 'Memory of MongoDB.', otherwise: '1g' },
   REDIS_IMAGE: { says: 'Image of Redis.', otherwise: 'the one docker-compose.yml names' },

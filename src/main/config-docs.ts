@@ -10,13 +10,21 @@ type Section = {
 
 /** Every variable, in the order in which an operator meets them. */
 export const SECTIONS: readonly Section[] = [
-  { title: 'Model', read: 'worker, embedded mode', variables: GENERAL.model },
+  { title: 'Model', read: 'worker, embedded mode, and MODEL_PRICES also the API', variables: GENERAL.model },
   { title: 'API', read: 'API, embedded mode', variables: GENERAL.http },
   { title: 'Database and queue', read: 'API, worker', variables: GENERAL.services },
   { title: 'Workspaces', read: 'worker, embedded mode', variables: AGENTS.workspaces },
-  { title: 'Agent containers', read: 'worker, embedded mode', variables: AGENTS.engine },
+  {
+    title: 'Agent containers',
+    read: 'worker, embedded mode, and AGENT_NETWORK and AGENT_DIRECT_NETWORK also the API',
+    variables: AGENTS.engine,
+  },
   { title: 'Kubernetes', read: 'worker, with ENGINE=kubernetes', variables: AGENTS.kubernetes },
-  { title: 'Runs', read: 'worker, embedded mode', variables: AGENTS.runs },
+  {
+    title: 'Runs',
+    read: 'worker, embedded mode, and MAX_RUNNING_RUNS_PER_TENANT also the API',
+    variables: AGENTS.runs,
+  },
   {
     title: 'Channel',
     read: 'worker, and AGENT_CHANNEL also the API; the embedded mode always uses the gateway',
@@ -70,7 +78,8 @@ const composeTable = (): string =>
     '## Docker Compose',
     '',
     'Read by `docker-compose.yml` and `make up`, from `.env`; no process of mgx sees them. The compose file hands the variables',
-    'above on to API and worker, but for those that it must fix itself (addresses, passwords, paths in the containers).',
+    'above on to API and worker, but for those that it must fix itself (addresses, passwords, paths in the containers) and those that',
+    'its stack has no use for (`ENGINE`, `DOCKER_HOST`, `GATEWAY_TCP_*`, `KUBERNETES_*`). It takes secrets by value, not by `_FILE`.',
     '',
     '| variable | what it is for | default |',
     '|---|---|---|',

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import * as z from 'zod'
+import { type ModelPrices, parsePrices } from '#contracts/prices.ts'
 
 /** The shapes that values in the environment have. Each takes the text as it stands there. */
 
@@ -66,6 +67,8 @@ export const origins = list.refine((all) => all.every((one) => one === '*' || UR
 export const user = text.regex(/^[1-9]\d{0,9}:\d{1,10}$/)
 
 export const name = text.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/)
+
+export const prices = text.transform(parsePrices).pipe(z.custom<ModelPrices>((value) => value !== undefined))
 
 export const oneOf = <T extends string>(...words: readonly [T, ...T[]]) => text.pipe(z.enum(words))
 

@@ -1,3 +1,4 @@
+import { type ModelPrices, priceOf } from '#contracts/prices.ts'
 import type { GENERAL } from './config-variables.ts'
 import { ConfigError, type Values } from './read-env.ts'
 
@@ -24,6 +25,14 @@ export const modelApi = (values: Values<typeof GENERAL.model>): ModelApi => {
     ])
   }
   return { baseUrl: baseUrl ?? OPENAI, apiKey: key ?? NO_KEY }
+}
+
+/** Where prices are known at all, a run that names no model has one, too: the API counts on that. */
+export const modelPrices = (values: Values<typeof GENERAL.model>): { readonly prices?: ModelPrices } => {
+  const { MODEL_PRICES: prices, OPENAI_MODEL: model } = values
+  if (prices === undefined) return {}
+  if (priceOf(prices, model) !== undefined) return { prices }
+  throw new ConfigError([`MODEL_PRICES: has no price of OPENAI_MODEL=${model}; add ${model}=…, or *=… for all others`])
 }
 
 /** What to say when tracing is configured. */

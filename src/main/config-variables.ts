@@ -107,6 +107,12 @@ const modelVariables = {
     shape: field.text,
     fallback: 'gpt-4.1',
   },
+  MODEL_PRICES: {
+    says: 'What models cost, in US dollars for a million tokens: usage then has cost_usd, and runs may have options.max_cost_usd. OPENAI_MODEL must be among them.',
+    rule: 'must be model=input/output or model=input/output/cached input, separated by commas, * for all others: gpt-4.1=2/8/0.5,*=10/40',
+    shape: field.prices,
+    otherwise: 'no cost is known, and options.max_cost_usd is refused',
+  },
   LANGFUSE_PUBLIC_KEY: {
     says: 'Langfuse. Accepted and checked, not used yet: tracing comes in a later version.',
     rule: 'can be any text',

@@ -63,7 +63,16 @@ const TENANT_LIMIT = { MAX_RUNNING_RUNS_PER_TENANT: AGENTS.runs.MAX_RUNNING_RUNS
 const CHANNEL = { AGENT_CHANNEL: AGENTS.channel.AGENT_CHANNEL }
 const NETWORK = { AGENT_NETWORK: AGENTS.engine.AGENT_NETWORK, AGENT_DIRECT_NETWORK: AGENTS.engine.AGENT_DIRECT_NETWORK }
 const PROCESS = { ...GENERAL.metrics, ...GENERAL.process }
-const API_TABLE = { ...GENERAL.http, ...TENANT_LIMIT, ...CHANNEL, ...NETWORK, ...GENERAL.services, ...PROCESS }
+const PRICES = { MODEL_PRICES: GENERAL.model.MODEL_PRICES }
+const API_TABLE = {
+  ...GENERAL.http,
+  ...PRICES,
+  ...TENANT_LIMIT,
+  ...CHANNEL,
+  ...NETWORK,
+  ...GENERAL.services,
+  ...PROCESS,
+}
 const AGENT_TABLE = {
   ...AGENTS.workspaces,
   ...AGENTS.engine,
@@ -86,7 +95,9 @@ const guardListening = (http: Values<typeof GENERAL.http>): void => {
   ])
 }
 
-const httpSettings = (http: Values<typeof GENERAL.http & typeof TENANT_LIMIT>): { listen: Listen; api: ApiConfig } => ({
+const httpSettings = (
+  http: Values<typeof GENERAL.http & typeof TENANT_LIMIT & typeof PRICES>,
+): { listen: Listen; api: ApiConfig } => ({
   listen: { host: http.HOST, port: http.PORT },
   api: {
     corsOrigins: http.CORS_ORIGINS ?? [],
@@ -95,6 +106,7 @@ const httpSettings = (http: Values<typeof GENERAL.http & typeof TENANT_LIMIT>): 
     maxQueuedRuns: http.MAX_QUEUED_RUNS,
     maxQueuedRunsPerTenant: http.MAX_QUEUED_RUNS_PER_TENANT ?? http.MAX_QUEUED_RUNS,
     ...(http.MAX_RUNNING_RUNS_PER_TENANT !== undefined && { maxRunningPerTenant: http.MAX_RUNNING_RUNS_PER_TENANT }),
+    ...(http.MODEL_PRICES && { prices: http.MODEL_PRICES }),
     docs: http.API_DOCS,
     version: packageJson.version,
   },

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { containerName } from '#contracts/ids.ts'
 import { GATEWAY_MOUNT, GATEWAY_SOCKET, IDENTITY_VARIABLES, type RunnerJob } from '#contracts/job.ts'
 import { LABELS } from '#contracts/labels.ts'
+import { priceOf } from '#contracts/prices.ts'
 import type { Run } from '#contracts/run.ts'
 import type { SandboxSpec } from './engines/engine.ts'
 import type { SlotSpec } from './engines/warm-engine.ts'
@@ -123,6 +124,8 @@ export const jobLine = (
   config: WorkerConfig,
   sandbox: { readonly containerId: string; readonly token: string; readonly sharesPaths: boolean },
 ): string => {
+  const model = run.options.model ?? config.model
+  const price = priceOf(config.prices, model)
   const job: RunnerJob = {
     v: 1,
     tenant_id: run.tenant_id,
@@ -131,7 +134,8 @@ export const jobLine = (
     workspace_id: run.workspace_id,
     framework: run.framework,
     prompt: run.prompt,
-    model: run.options.model ?? config.model,
+    model,
+    ...(price && { price }),
     max_steps: run.options.max_steps ?? config.maxSteps,
     ...(run.options.max_cost_usd !== undefined && { max_cost_usd: run.options.max_cost_usd }),
     deadline: (run.deadline_at ?? run.created_at).toISOString(),

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { EgressPolicy } from '#contracts/egress.ts'
+import type { ModelPrices } from '#contracts/prices.ts'
 import type { Run } from '#contracts/run.ts'
 import type { JobQueue } from '#queue/job-queue.ts'
 import type { Follower } from '#store/follow.ts'
@@ -87,6 +88,8 @@ export type WorkerConfig = {
   readonly taskTimeoutSeconds: number
   readonly maxSteps: number
   readonly model: string
+  /** What models cost, as far as the installation knows. */
+  readonly prices?: ModelPrices
   readonly channel: ChannelConfig
   readonly timings: Timings
   /** Reconcile only says what it would do. */

@@ -10,6 +10,7 @@ test('how each end is told: agent_end, cause, exit', () => {
   const table: readonly [RunEnd, string, string, string][] = [
     [{ kind: 'completed', summary: 'Done.' }, 'completed', 'completed', 'ok'],
     [{ kind: 'max_steps' }, 'max_steps', 'max_steps', 'failed'],
+    [{ kind: 'budget_exceeded', maxCostUsd: 1, costUsd: 1.5 }, 'budget_exceeded', 'budget_exceeded', 'failed'],
     [{ kind: 'failed', code: 'stalled', message: 'slow', retryable: true }, 'failed', 'agent_error', 'failed'],
     [{ kind: 'ending' }, 'cancelled', 'cancelled', 'terminated'],
     [{ kind: 'deadline', seconds: 1800 }, 'failed', 'timeout', 'failed'],
@@ -27,6 +28,13 @@ test('how each end is told: agent_end, cause, exit', () => {
 
 test("the user's text for a run that took too long", () => {
   assert.equal(lastWords({ kind: 'deadline', seconds: 1800 }, progress).error, 'Agent task timeout after 1800 seconds')
+})
+
+test('cost adds up to a billionth of a dollar', () => {
+  const sum = createProgress()
+  for (const cost_usd of [0.1, 0.2])
+    addUsage(sum, { input_tokens: 1, output_tokens: 1, total_tokens: 2, cost_usd, model: 'a' })
+  assert.equal(sum.usage?.cost_usd, 0.3)
 })
 
 test('usage adds up over the steps; what no model told is not made up', () => {

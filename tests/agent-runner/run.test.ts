@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { SessionEvent } from '#contracts/events.ts'
-import { calls, says } from './scripted-model.ts'
+import { calls, type Reply, says } from './scripted-model.ts'
 import { checkLog, openWorld, startRunner, UPSTREAM_KEY } from './world.ts'
 
 const typesOf = (log: readonly SessionEvent[]) => log.map((event) => event.event_type)
@@ -88,7 +88,7 @@ test('what the model is sent: the key of the gateway, the briefing, the tools, a
 
 test('agent_start says what the run works with', async (t) => {
   const world = await openWorld(t, { replies: [says('ok')] })
-  const job = world.job({ max_cost_usd: 2 })
+  const job = world.job({ max_cost_usd: 2, price: { input: 1, output: 1 } })
   await world.start(job).exited
   const [start] = await world.of('agent_start')
   const { runner_version, ...data } = start?.data ?? {}
@@ -104,6 +104,66 @@ test('agent_start says what the run works with', async (t) => {
     limits: { max_steps: 20, max_cost_usd: 2, deadline: job.deadline },
     container_id: job.container_id,
   })
+})
+
+test('a run that has used its budget ends as budget_exceeded behind the answer that exceeded it, without its calls', async (t) => {
+  const again = calls([{ name: 'bash', args: { command: 'true' } }])
+  const world = await openWorld(t, { replies: [again, again, again] })
+  // Each answer is 10 tokens of input and 5 of output: 20 millionths of a dollar.
+  const { code } = await world.start({ max_cost_usd: 0.00004, price: { input: 1, output: 2 } }).exited
+  assert.equal(code, 1)
+  checkLog(await world.log())
+  assert.equal(world.model.requests.length, 2)
+  assert.equal((await world.of('tool_end')).length, 1)
+  assert.deepEqual(
+    (await world.of('message_complete')).map(({ data }) => data.usage?.cost_usd),
+    [0.00002, 0.00002],
+  )
+  const [end] = await world.of('agent_end')
+  assert.equal(end?.data.status, 'budget_exceeded')
+  const [finish] = await world.of('finish')
+  assert.deepEqual([finish?.data.status, finish?.data.cause], ['failed', 'budget_exceeded'])
+  assert.deepEqual(finish?.data.usage?.cost_usd, 0.00004)
+  assert.match(finish?.data.error ?? '', /used \$0\.00004 of the \$0\.00004 it may.*max_cost_usd/)
+})
+
+test('a budget on a model API that tells no usage ends the run: nobody could keep it', async (t) => {
+  const silent: Reply = (response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const call = { index: 0, id: 'c1', type: 'function', function: { name: 'bash', arguments: '{"command":"true"}' } }
+    const choice = { index: 0, delta: { role: 'assistant', tool_calls: [call] }, finish_reason: null }
+    const chunk = { id: 'c', object: 'chat.completion.chunk', created: 1, model: 'm' }
+    response.write(`data: ${JSON.stringify({ ...chunk, choices: [choice] })}\n\n`)
+    response.write(
+      `data: ${JSON.stringify({ ...chunk, choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] })}\n\n`,
+    )
+    response.end('data: [DONE]\n\n')
+  }
+  const world = await openWorld(t, { replies: [silent, says('ok')] })
+  await world.start({ max_cost_usd: 1, price: { input: 1, output: 2 } }).exited
+  const [finish] = await world.of('finish')
+  assert.equal(finish?.data.cause, 'agent_error')
+  assert.match(finish?.data.error ?? '', /does not say how many tokens it used, so options.max_cost_usd cannot be kept/)
+  assert.equal(world.model.requests.length, 1)
+})
+
+test('an agent that is done within its last answer is done, whatever it cost', async (t) => {
+  const world = await openWorld(t, { replies: [says('ok')] })
+  const { code } = await world.start({ max_cost_usd: 0.000001, price: { input: 1, output: 2 } }).exited
+  assert.equal(code, 0)
+  assert.deepEqual(
+    (await world.of('finish')).map(({ data }) => [data.cause, data.usage?.cost_usd]),
+    [['completed', 0.00002]],
+  )
+})
+
+test('a budget without a price is refused before the model is asked', async (t) => {
+  const world = await openWorld(t, { replies: [says('ok')] })
+  await world.start({ max_cost_usd: 1 }).exited
+  const [finish] = await world.of('finish')
+  assert.equal(finish?.data.cause, 'agent_error')
+  assert.match(finish?.data.error ?? '', /max_cost_usd: cannot be kept without the price of the model \(MODEL_PRICES/)
+  assert.equal(world.model.requests.length, 0)
 })
 
 test('a run that uses all its steps ends as max_steps', async (t) => {

@@ -19,6 +19,8 @@ describe('bad values', () => {
     ['MONGODB_DB', 'a/b'],
     ['LOG_LEVEL', 'loud'],
     ['API_DOCS', '2'],
+    ['MODEL_PRICES', 'gpt-4.1=2'],
+    ['MODEL_PRICES', 'gpt-4.1=2/eight'],
   ]
   for (const [name, value] of bad) {
     test(`the API refuses ${name}=${value} and says the rule`, () => {

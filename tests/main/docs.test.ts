@@ -8,6 +8,7 @@ import { CAUSE_NAMES } from '#contracts/causes.ts'
 import { EGRESS_SETS } from '#contracts/egress-sets.ts'
 import { FRAMEWORK_NAMES } from '#contracts/frameworks.ts'
 import { WARM_MISSES } from '#contracts/warm.ts'
+import { COMPOSE } from '#main/config-compose-variables.ts'
 import { SECTIONS } from '#main/config-docs.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -67,7 +68,7 @@ test('variables, frameworks and causes that the pages name are the ones there ar
   const [readme, operations, changelog] = await Promise.all(
     ['README.md', 'docs/operations.md', 'CHANGELOG.md'].map(read),
   )
-  const known = new Set(SECTIONS.flatMap(({ variables }) => Object.keys(variables)))
+  const known = new Set([...SECTIONS.flatMap(({ variables }) => Object.keys(variables)), ...Object.keys(COMPOSE)])
   const named = [...`${operations}`.matchAll(/`([A-Z][A-Z_]{5,})(?:=[^`]*)?`/g)].map(([, name = '']) => name)
   assert.deepEqual(
     named.filter((name) => !known.has(name) && name !== 'SIGTERM'),

@@ -102,7 +102,9 @@ test('the job line: one line, valid by the contract, whatever the prompt holds',
 
 test("the job line: the run's own options win", () => {
   const options = { model: 'other', max_steps: 3, max_cost_usd: 0.5 }
-  const job = RunnerJob.parse(JSON.parse(jobLine({ ...run, options }, config, SANDBOX)))
+  const prices = { '*': { input: 1, output: 2 }, 'default-model': { input: 3, output: 4 } }
+  const job = RunnerJob.parse(JSON.parse(jobLine({ ...run, options }, { ...config, prices }, SANDBOX)))
+  assert.deepEqual(job.price, prices['*'])
   assert.deepEqual([job.model, job.max_steps, job.max_cost_usd], ['other', 3, 0.5])
 })
 

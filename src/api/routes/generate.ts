@@ -1,6 +1,7 @@
 import { MgxError } from '#contracts/errors.ts'
 import { GenerateAnswer, GenerateBody } from '#contracts/http.ts'
 import { newRunId } from '#contracts/ids.ts'
+import { type ModelPrices, priceOf } from '#contracts/prices.ts'
 import type { NewRun, Run } from '#contracts/run.ts'
 import { type Accepted, acceptRun, type Hint } from '#store/accept-run.ts'
 import type { Store } from '#store/store.ts'
@@ -40,6 +41,21 @@ const checkEgress = ({ options }: GenerateBody, keepsEgress: boolean): void => {
     'INVALID_REQUEST',
     'options.egress cannot be enforced here: in the direct channel agents reach what their network reaches.',
     'body/options/egress: leave it away, or have the operator set AGENT_CHANNEL=gateway, or AGENT_NETWORK to an internal network',
+  )
+}
+
+/** A budget that nobody could keep. The workers' own model has a price wherever there are prices. */
+const checkBudget = (
+  { options: { max_cost_usd, model } = {} }: GenerateBody,
+  prices: ModelPrices | undefined,
+): void => {
+  if (max_cost_usd === undefined) return
+  if (prices !== undefined && (model === undefined || priceOf(prices, model) !== undefined)) return
+  const whose = model === undefined ? 'models' : `the model "${model}"`
+  throw new MgxError(
+    'INVALID_REQUEST',
+    `options.max_cost_usd cannot be kept here: the price of ${whose} is not known.`,
+    'body/options/max_cost_usd: leave it away, or have the operator set MODEL_PRICES for API and workers',
   )
 }
 
@@ -122,6 +138,7 @@ export const generateRoutes = (
       const type = negotiate(request.headers.accept, [JSON_TYPE, SSE_TYPE])
       const { body, headers } = request
       checkEgress(body, config.keepsEgress ?? true)
+      checkBudget(body, config.prices)
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
       const hint: Hint = async (run, isNew) => {
         if (run.state === 'queued') await hints.give(run, isNew)
