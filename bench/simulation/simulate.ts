@@ -92,7 +92,10 @@ export const simulate = async (options: Options): Promise<Report | { readonly sk
     limit = await findLimit(world, availableParallelism())
     sample()
   }
-  const rate = settings.rate ?? (Math.floor((limit?.perSecond ?? 0) * SHARE) || FALLBACK_RATE)
+  if (limit?.perSecond === 0 && settings.rate === undefined) {
+    throw new Error('not even the lowest rate leaves a core idle: wait until the machine is quiet, or say a RATE')
+  }
+  const rate = settings.rate ?? (limit ? Math.max(1, Math.floor(limit.perSecond * SHARE)) : FALLBACK_RATE)
   const found: Found = { ...(await compare(world, rate, sizes, sample)), ...(limit && { limit }) }
   return {
     settings,

@@ -5,7 +5,7 @@ import type { Conversation } from './conversation.ts'
 import type { ModelFailure } from './model-failure.ts'
 import { modelStep, type StepResult, type StepTimeouts, type ToolCall } from './model-step.ts'
 import { backOff, pause } from './pause.ts'
-import { addUsage, type Progress } from './progress.ts'
+import { addUsage } from './progress.ts'
 import type { Recorder } from './recorder.ts'
 import { type RunToolsDeps, runTools } from './run-tools.ts'
 
@@ -35,6 +35,8 @@ export const TRUNCATED_CALL =
   'This call was not made: your answer was cut off at the output limit, so its arguments are incomplete. Make smaller calls: write a large file in several parts, the first with write, the others appended with edit or bash.'
 const TRUNCATED_TEXT = 'Your answer was cut off at the output limit. Go on where it ended, in shorter parts.'
 
+const USAGE_MISSING = 'the model API does not say how many tokens it used, so options.max_cost_usd cannot be kept'
+
 export type LoopDeps = Omit<RunToolsDeps, 'recorder'> & {
   readonly recorder: Pick<Recorder, 'record' | 'delta' | 'ready'>
   readonly conversation: Conversation
@@ -63,6 +65,12 @@ const pauseAfter = (failure: ModelFailure, n: number, retry: RetryLimits): numbe
     ? backOff(n, retry.firstPause, retry.maxPause)
     : Math.min(failure.retryAfterMs, retry.maxRetryAfter)
 
+/** What is used up; the run ends behind the answer that did it. */
+const overBudget = ({ maxCostUsd, progress }: LoopDeps): LoopEnd | undefined => {
+  const costUsd = progress.usage?.cost_usd ?? 0
+  return maxCostUsd === undefined || costUsd < maxCostUsd ? undefined : { kind: 'budget_exceeded', maxCostUsd, costUsd }
+}
+
 /** One answer of the model, tried again as long as that makes sense; each try is a message of its own. */
 const patientStep = async (deps: LoopDeps): Promise<StepResult> => {
   const { recorder, retry, signal, conversation, toolbox, progress } = deps
@@ -73,7 +81,8 @@ const patientStep = async (deps: LoopDeps): Promise<StepResult> => {
     if (signal.aborted) return { kind: 'aborted' }
     progress.state = 'model'
     const result = await modelStep({ ...deps, messages, tools: toolbox.declared, messageId: randomUUID() })
-    if (result.kind !== 'failed') return result
+    addUsage(progress, result.kind === 'message' ? result.message.usage : result.usage)
+    if (result.kind !== 'failed' || overBudget(deps) !== undefined) return result
     const { failure } = result
     const isGateway = failure.code === 'gateway_unavailable'
     if (!isGateway) failures += 1
@@ -108,18 +117,6 @@ const failed = (code: string, message: string, retryable = false): LoopEnd => ({
   retryable,
 })
 
-/** Nobody can hold a budget who is not told what was used. */
-const overBudget = ({ maxCostUsd }: LoopDeps, { usage }: Progress, { message }: Answer): LoopEnd | undefined => {
-  if (maxCostUsd === undefined) return undefined
-  if (message.usage === undefined)
-    return failed(
-      'usage_missing',
-      'the model API does not say how many tokens it used, so options.max_cost_usd cannot be kept',
-    )
-  const costUsd = usage?.cost_usd ?? 0
-  return costUsd < maxCostUsd ? undefined : { kind: 'budget_exceeded', maxCostUsd, costUsd }
-}
-
 /**
  * Lets the model work: one answer, the tools it asks for, the next answer, until it asks for none. What an answer cost is known
  * behind it, so that a budget is exceeded by one answer at most.
@@ -130,10 +127,10 @@ export const runLoop = async (deps: LoopDeps): Promise<LoopEnd> => {
   while (progress.steps < deps.maxSteps) {
     const step = await patientStep(deps)
     if (step.kind === 'aborted') return { kind: 'stopped' }
-    if (step.kind === 'failed') return failed(step.failure.code, step.failure.message, step.failure.retryable)
+    if (step.kind === 'failed')
+      return overBudget(deps) ?? failed(step.failure.code, step.failure.message, step.failure.retryable)
     const { message, calls } = step
     progress.steps += 1
-    addUsage(progress, message.usage)
     if (message.content !== '') deps.say(message.content)
     if (message.finish_reason === 'content_filter')
       return failed('content_filter', "the model's provider held its answer back")
@@ -141,8 +138,10 @@ export const runLoop = async (deps: LoopDeps): Promise<LoopEnd> => {
     if (truncated === 0 && calls.length === 0) return { kind: 'completed', summary: message.content }
     if (truncated >= MAX_TRUNCATED)
       return failed('output_limit', `the model's answer was cut off at its output limit ${truncated} times in a row`)
-    const broke = overBudget(deps, progress, step)
-    if (broke !== undefined) return broke
+    // Nobody can hold a budget who is not told what was used.
+    if (deps.maxCostUsd !== undefined && message.usage === undefined) return failed('usage_missing', USAGE_MISSING)
+    const over = overBudget(deps)
+    if (over !== undefined) return over
     await act(deps, step)
     progress.state = 'idle'
     if (signal.aborted) return { kind: 'stopped' }

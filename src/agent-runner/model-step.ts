@@ -25,8 +25,9 @@ export type StepMessage = EventData['message_complete']
 
 export type StepResult =
   | { readonly kind: 'message'; readonly message: StepMessage; readonly calls: readonly ToolCall[] }
-  | { readonly kind: 'failed'; readonly failure: ModelFailure }
-  | { readonly kind: 'aborted' }
+  /** `usage`: it came whole, and is of no use all the same. */
+  | { readonly kind: 'failed'; readonly failure: ModelFailure; readonly usage?: Usage | undefined }
+  | { readonly kind: 'aborted'; readonly usage?: Usage | undefined }
 
 export type StepInput = {
   readonly model: LanguageModel
@@ -77,7 +78,8 @@ const toUsage = (
   { modelName, price }: Pick<StepInput, 'modelName' | 'price'>,
 ): Usage | undefined => {
   const { inputTokens, outputTokens, totalTokens, inputTokenDetails, outputTokenDetails } = usage
-  if (inputTokens === undefined && outputTokens === undefined) return undefined
+  // Every question has tokens: an API that says none says nothing.
+  if (!inputTokens && !outputTokens) return undefined
   const cached = inputTokenDetails.cacheReadTokens
   const reasoning = outputTokenDetails.reasoningTokens
   const tokens = {
@@ -209,12 +211,12 @@ export const modelStep = async (input: StepInput): Promise<StepResult> => {
   }
   if (signal.aborted) {
     broken('aborted')
-    return { kind: 'aborted' }
+    return { kind: 'aborted', usage: finish?.usage }
   }
   if (failure !== undefined || finish === undefined || finish.reason === 'error') {
     broken('error', true)
     const eof = { code: 'stream_broken', message: 'the answer ended without a finish reason', retryable: true } as const
-    return { kind: 'failed', failure: failure ?? eof }
+    return { kind: 'failed', failure: failure ?? eof, usage: finish?.usage }
   }
   const message = state.message(finish.reason)
   recorder.record('message_complete', message)

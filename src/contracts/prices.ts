@@ -36,13 +36,16 @@ export const priceOf = (prices: ModelPrices | undefined, model: string): ModelPr
 
 const MILLION = 1_000_000
 
-/** US dollars, to a billionth. Cached input is part of `input_tokens`, reasoning of `output_tokens`, as OpenAI counts. Pure. */
+type Tokens = Pick<Usage, 'input_tokens' | 'output_tokens' | 'cached_input_tokens'>
+
+/**
+ * US dollars, to a billionth. Cached input is part of `input_tokens`, reasoning of `output_tokens`, as OpenAI counts; more cached input
+ * than input is beside it. Pure.
+ */
 export const costOf = (
   { input, output, cached_input = input }: ModelPrice,
-  usage: Pick<Usage, 'input_tokens' | 'output_tokens' | 'cached_input_tokens'>,
+  { input_tokens, output_tokens, cached_input_tokens: cached = 0 }: Tokens,
 ): number => {
-  const cached = Math.min(usage.cached_input_tokens ?? 0, usage.input_tokens)
-  const dollars =
-    ((usage.input_tokens - cached) * input + cached * cached_input + usage.output_tokens * output) / MILLION
-  return Number(dollars.toFixed(9))
+  const fresh = cached > input_tokens ? input_tokens : input_tokens - cached
+  return Number(((fresh * input + cached * cached_input + output_tokens * output) / MILLION).toFixed(9))
 }

@@ -31,6 +31,8 @@ export const modelApi = (values: Values<typeof GENERAL.model>): ModelApi => {
 export const modelPrices = (values: Values<typeof GENERAL.model>): { readonly prices?: ModelPrices } => {
   const { MODEL_PRICES: prices, OPENAI_MODEL: model } = values
   if (prices === undefined) return {}
+  // The scripted model then, which costs nothing.
+  if (values.OPENAI_API_KEY === undefined && values.OPENAI_BASE_URL === undefined) return { prices }
   if (priceOf(prices, model) !== undefined) return { prices }
   throw new ConfigError([`MODEL_PRICES: has no price of OPENAI_MODEL=${model}; add ${model}=…, or *=… for all others`])
 }

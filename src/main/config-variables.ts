@@ -108,7 +108,7 @@ const modelVariables = {
     fallback: 'gpt-4.1',
   },
   MODEL_PRICES: {
-    says: 'What models cost, in US dollars for a million tokens: usage then has cost_usd, and runs may have options.max_cost_usd. OPENAI_MODEL must be among them.',
+    says: 'What models cost, in US dollars for a million tokens: usage then has cost_usd, and runs may have options.max_cost_usd. OPENAI_MODEL must be among them, and no agent image older than this setting in use: it would refuse its jobs.',
     rule: 'must be model=input/output or model=input/output/cached input, separated by commas, * for all others: gpt-4.1=2/8/0.5,*=10/40',
     shape: field.prices,
     otherwise: 'no cost is known, and options.max_cost_usd is refused',

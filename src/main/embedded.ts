@@ -69,6 +69,9 @@ const makeRoot = async (root: string): Promise<string> => {
   }
 }
 
+/** The scripted model. */
+const FREE = { input: 0, output: 0 }
+
 /** Runs that one reminder at the start is for; beyond that many, `reconcile` finds the rest. */
 const REMEMBERED = 1_000
 
@@ -100,11 +103,14 @@ export const openEmbedded = async (settings: DevSettings, log: Logger, signal: A
   const { memoryBytes, ...rest } = settings.worker
   // Processes have no limits that could be added up.
   const counted = engine.engine === 'docker' && memoryBytes !== undefined && { memoryBytes }
-  const worker = { ...rest, ...counted, model: model.name, user }
+  const { prices } = rest
+  const priced = model.scripted && prices ? { prices: { [model.name]: FREE, ...prices } } : {}
+  const worker = { ...rest, ...counted, ...priced, model: model.name, user }
   const gateway = { model: modelApi, egress: settings.egress, ...(settings.gatewayTcp && { tcp: settings.gatewayTcp }) }
   await remember(store, queue)
   stack.use(await openWorker({ store, queue, engine: chosen, worker, gateway, log, metrics, signal }))
-  const { api, listen } = settings
+  const { listen } = settings
+  const api = { ...settings.api, ...priced }
   const { url } = stack.use(await serveApi({ store, queue, api, listen, log, meter: metrics?.api() }))
   const open = stack.move()
   return {

@@ -147,6 +147,23 @@ test('a budget on a model API that tells no usage ends the run: nobody could kee
   assert.equal(world.model.requests.length, 1)
 })
 
+test('an answer that came whole and is of no use is paid for: it counts, and the budget ends the tries', async (t) => {
+  const useless: Reply = (response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const chunk = { id: 'c', object: 'chat.completion.chunk', created: 1, model: 'm' }
+    const choice = { index: 0, delta: { content: 'well' }, finish_reason: 'eos' }
+    const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
+    response.write(`data: ${JSON.stringify({ ...chunk, choices: [choice] })}\n\n`)
+    response.write(`data: ${JSON.stringify({ ...chunk, choices: [], usage })}\n\n`)
+    response.end('data: [DONE]\n\n')
+  }
+  const world = await openWorld(t, { replies: [useless, useless, says('ok')] })
+  await world.start({ max_cost_usd: 0.00002, price: { input: 1, output: 2 } }).exited
+  assert.equal(world.model.requests.length, 1)
+  const [finish] = await world.of('finish')
+  assert.deepEqual([finish?.data.cause, finish?.data.usage?.cost_usd], ['budget_exceeded', 0.00002])
+})
+
 test('an agent that is done within its last answer is done, whatever it cost', async (t) => {
   const world = await openWorld(t, { replies: [says('ok')] })
   const { code } = await world.start({ max_cost_usd: 0.000001, price: { input: 1, output: 2 } }).exited

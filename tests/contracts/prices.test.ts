@@ -26,6 +26,10 @@ test('cost is of tokens: cached input at its own price, where it has one', () =>
   assert.equal(costOf({ input: 2, output: 8 }, usage), 6)
   assert.equal(costOf({ input: 2, output: 8, cached_input: 0.5 }, { ...usage, cached_input_tokens: 400_000 }), 5.4)
   assert.equal(costOf({ input: 2, output: 8 }, { ...usage, cached_input_tokens: 400_000 }), 6)
-  assert.equal(costOf({ input: 2, output: 8, cached_input: 0 }, { ...usage, cached_input_tokens: 9_000_000 }), 4)
+  assert.equal(
+    costOf({ input: 2, output: 8, cached_input: 1 }, { ...usage, cached_input_tokens: 9_000_000 }),
+    15,
+    'beside it',
+  )
   assert.equal(costOf({ input: 0.1, output: 0.2 }, { input_tokens: 3, output_tokens: 0 }), 3e-7)
 })

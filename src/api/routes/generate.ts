@@ -59,6 +59,15 @@ const checkBudget = (
   )
 }
 
+/** What is refused here and now may have been accepted before: a key that is known gets its run's answer. */
+const checkNew = async (store: Store, key: string | undefined, check: () => void): Promise<void> => {
+  try {
+    check()
+  } catch (error) {
+    if (key === undefined || (await store.runs.byKey(TENANT, key)) === undefined) throw error
+  }
+}
+
 const busy = (code: 'SESSION_BUSY' | 'WORKSPACE_BUSY', what: string, holder: Run): MgxError =>
   new MgxError(code, `${what} has an active run.`, `run ${holder.run_id} of session "${holder.session_id}"`, {
     run_id: holder.run_id,
@@ -137,8 +146,10 @@ export const generateRoutes = (
     async (request, reply) => {
       const type = negotiate(request.headers.accept, [JSON_TYPE, SSE_TYPE])
       const { body, headers } = request
-      checkEgress(body, config.keepsEgress ?? true)
-      checkBudget(body, config.prices)
+      await checkNew(store, headers['idempotency-key'], () => {
+        checkEgress(body, config.keepsEgress ?? true)
+        checkBudget(body, config.prices)
+      })
       const newRun = toNewRun(body, headers['idempotency-key'], config.queueTimeoutSeconds)
       const hint: Hint = async (run, isNew) => {
         if (run.state === 'queued') await hints.give(run, isNew)
