@@ -50,6 +50,10 @@ describe('what a fault means for a run', () => {
     const meanwhile = { ...unseen, finished_at: new Date(SINCE + 1_500) }
     assert.equal(touched(kill).excuse(after).exit, false, 'the Docker that came back ended it, and saw it end')
     assert.equal(touched(kill).excuse(meanwhile).exit, true, 'it ended while there was no Docker to see it')
+    const before = { ...unseen, finished_at: new Date(SINCE + 900), seen_at: new Date(SINCE + 2_500) }
+    assert.equal(touched(kill).excuse(before).exit, true, 'it said that it was done, and ended while there was none')
+    const gone = { ...before, seen_at: new Date(SINCE + 950) }
+    assert.equal(touched(kill).excuse(gone).exit, false, 'it was gone when Docker died')
     assert.equal(touched(kill, false, 2).excuse(after).exit, true, 'the one that ended it did not live to say so')
     assert.equal(touched(kill, false, 2).excuse(RUN).exit, false)
     assert.equal(touched({}, true).excuse(unseen).exit, false)

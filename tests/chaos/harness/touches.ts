@@ -39,9 +39,10 @@ export const createTouches = ({ struck, channel, since, liveRestore }: TouchesOp
   const bereft = (run: Run) => deathsOfDocker(run).length > 0
   const taken = (run: Run) => (run.started_at ?? run.created_at).getTime() - since
   const bereftTwice = (run: Run) => deathsOfDocker(run).filter(({ until }) => until >= taken(run)).length > 1
+  // Its agent was done before Docker was back: the container, which ends after it, was over by then.
   const endedUnseen = (run: Run) => {
     const end = (run.finished_at?.getTime() ?? 0) - since
-    return deathsOfDocker(run).some(({ at, until }) => at <= end && end <= until)
+    return deathsOfDocker(run).some(({ until }) => end <= until)
   }
   const cutOff = (run: Run) =>
     run.result?.cause === 'agent_error' &&
