@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 const PROGRAM = `
 import { onShutdown } from '#main/shutdown.ts'
 const keepAlive = setInterval(() => {}, 1000)
-using shutdown = onShutdown((message) => console.log(message))
+using shutdown = onShutdown((message) => console.log(message), process.argv[1] === 'stuck' ? 300 : undefined)
 console.log('ready')
 const signal = await shutdown.requested
 console.log(shutdown.signal.aborted, signal)
@@ -50,3 +50,10 @@ for (const [signal, code] of [
     assert.deepEqual(await exit, [code, null])
   })
 }
+
+test('an end that takes too long is none: it says so and leaves', async (t) => {
+  const { child, exit, said } = await start(t, 'stuck')
+  child.kill('SIGTERM')
+  assert.deepEqual(await exit, [143, null])
+  assert.match(said(), /not done 0\.3 s after SIGTERM: leaving the rest to the next process/)
+})
