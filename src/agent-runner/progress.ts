@@ -1,4 +1,5 @@
 import type { EventData, Usage } from '#contracts/events.ts'
+import { roundDollars } from '#contracts/prices.ts'
 
 /** How far a run has come: what heartbeats and the end of the run report. Changed by the loop as it goes. */
 export type Progress = {
@@ -17,9 +18,6 @@ export const createProgress = (): Progress => ({
   usage: undefined,
 })
 
-/** To a billionth: what is added up in binary fractions is shown to people. */
-const dollars = (a: number | undefined, b: number): number => Number(((a ?? 0) + b).toFixed(9))
-
 const sum = (a: number | undefined, b: number | undefined): number => (a ?? 0) + (b ?? 0)
 
 export const addUsage = (progress: Progress, usage: Usage | undefined): void => {
@@ -33,7 +31,7 @@ export const addUsage = (progress: Progress, usage: Usage | undefined): void => 
     total_tokens: sum(before?.total_tokens, usage.total_tokens),
     ...(cached > 0 ? { cached_input_tokens: cached } : {}),
     ...(reasoning > 0 ? { reasoning_tokens: reasoning } : {}),
-    ...(usage.cost_usd === undefined ? {} : { cost_usd: dollars(before?.cost_usd, usage.cost_usd) }),
+    ...(usage.cost_usd === undefined ? {} : { cost_usd: roundDollars(sum(before?.cost_usd, usage.cost_usd)) }),
     model: usage.model,
   }
 }

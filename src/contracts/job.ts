@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { FRAMEWORK_NAMES } from './frameworks.ts'
 import { ClientId } from './ids.ts'
-import { ModelPrice } from './prices.ts'
+import type { ModelPrice } from './prices.ts'
 
 /**
  * What travels through the queue: a hint that there is work. Everything else is in the run document. Whose it is and where, as the
@@ -22,6 +22,12 @@ export const jobOf = ({ run_id, session_id, tenant_id, workspace_id }: QueueJob)
   ...(workspace_id !== undefined && { workspace_id }),
 })
 
+const Price = z.strictObject({
+  input: z.number().nonnegative(),
+  output: z.number().nonnegative(),
+  cached_input: z.number().nonnegative().optional(),
+}) satisfies z.ZodType<ModelPrice>
+
 const Job = z.strictObject({
   v: z.literal(1),
   tenant_id: z.string(),
@@ -35,7 +41,7 @@ const Job = z.strictObject({
   /** Once an answer has brought the run there, the next one is not asked for. Needs `price`. */
   max_cost_usd: z.number().positive().optional(),
   /** Of `model`, where the installation knows it: usage then has `cost_usd`. */
-  price: ModelPrice.optional(),
+  price: Price.optional(),
   /** Absolute, ISO-8601: the worker ends the run then, whatever the runner does. */
   deadline: z.iso.datetime(),
   /** The container this job line was written to. */

@@ -1,13 +1,11 @@
-import * as z from 'zod'
 import type { Usage } from './events.ts'
 
 /** US dollars for a million tokens. `cached_input`: of input that the provider had in its cache; as other input unless told. */
-export const ModelPrice = z.strictObject({
-  input: z.number().nonnegative(),
-  output: z.number().nonnegative(),
-  cached_input: z.number().nonnegative().optional(),
-})
-export type ModelPrice = Readonly<z.infer<typeof ModelPrice>>
+export type ModelPrice = {
+  readonly input: number
+  readonly output: number
+  readonly cached_input?: number | undefined
+}
 
 /** By the model's name; `*` = every other one. */
 export type ModelPrices = Readonly<Record<string, ModelPrice>>
@@ -36,6 +34,9 @@ export const priceOf = (prices: ModelPrices | undefined, model: string): ModelPr
 
 const MILLION = 1_000_000
 
+/** US dollars, to a billionth: what is added up in binary fractions is shown to people. Pure. */
+export const roundDollars = (dollars: number): number => Number(dollars.toFixed(9))
+
 type Tokens = Pick<Usage, 'input_tokens' | 'output_tokens' | 'cached_input_tokens'>
 
 /**
@@ -47,5 +48,5 @@ export const costOf = (
   { input_tokens, output_tokens, cached_input_tokens: cached = 0 }: Tokens,
 ): number => {
   const fresh = cached > input_tokens ? input_tokens : input_tokens - cached
-  return Number(((fresh * input + cached * cached_input + output_tokens * output) / MILLION).toFixed(9))
+  return roundDollars((fresh * input + cached * cached_input + output_tokens * output) / MILLION)
 }

@@ -17,9 +17,13 @@ export const required = <T>(name: string, value: T | undefined, rule: string): T
   return value
 }
 
+/** Without one the embedded mode uses the scripted model. */
+export const hasModelApi = (values: Values<typeof GENERAL.model>): boolean =>
+  values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
+
 export const modelApi = (values: Values<typeof GENERAL.model>): ModelApi => {
   const { OPENAI_API_KEY: key, OPENAI_BASE_URL: baseUrl } = values
-  if (key === undefined && baseUrl === undefined) {
+  if (!hasModelApi(values)) {
     throw new ConfigError([
       'OPENAI_API_KEY: is not set; agents need a model. Set it, or OPENAI_BASE_URL for a model server that asks for no key',
     ])
@@ -31,9 +35,8 @@ export const modelApi = (values: Values<typeof GENERAL.model>): ModelApi => {
 export const modelPrices = (values: Values<typeof GENERAL.model>): { readonly prices?: ModelPrices } => {
   const { MODEL_PRICES: prices, OPENAI_MODEL: model } = values
   if (prices === undefined) return {}
-  // The scripted model then, which costs nothing.
-  if (values.OPENAI_API_KEY === undefined && values.OPENAI_BASE_URL === undefined) return { prices }
-  if (priceOf(prices, model) !== undefined) return { prices }
+  // The scripted model costs nothing.
+  if (!hasModelApi(values) || priceOf(prices, model) !== undefined) return { prices }
   throw new ConfigError([`MODEL_PRICES: has no price of OPENAI_MODEL=${model}; add ${model}=…, or *=… for all others`])
 }
 

@@ -15,7 +15,7 @@ import {
   workerSettings,
 } from './config-agents.ts'
 import { egressNotice, egressSettings, modelTarget, OPEN_NETWORK, privateRanges } from './config-egress.ts'
-import { type ModelApi, modelApi, required, tracingNotice } from './config-rules.ts'
+import { hasModelApi, type ModelApi, modelApi, required, tracingNotice } from './config-rules.ts'
 import { GENERAL } from './config-variables.ts'
 import { ConfigError, collect, type Env, readEnv, type Values } from './read-env.ts'
 
@@ -182,13 +182,12 @@ export const devConfig = (env: Env, machine: Machine = thisMachine()): DevSettin
   guardKubernetes(values.ENGINE, worker)
   guardHardQuota(values.ENGINE, worker, machine)
   const tcp = listenOf(values.GATEWAY_TCP_HOST, values.GATEWAY_TCP_PORT)
-  const hasModel = values.OPENAI_API_KEY !== undefined || values.OPENAI_BASE_URL !== undefined
   return {
     ...httpSettings(values),
     portGiven: (env.PORT ?? '') !== '',
     worker,
     engine: { ...engineSettings(values, worker), ...(values.ENGINE && { kind: values.ENGINE }) },
-    ...(hasModel && { model: modelApi(values) }),
+    ...(hasModelApi(values) && { model: modelApi(values) }),
     egress: egress(),
     ...(tcp && { gatewayTcp: tcp }),
     ...processSettings(values, [...tracingNotice(values), ...egressNotice(worker, values)]),
